@@ -1,0 +1,1 @@
+"""Callbacks for searches and for any Lightning project."""

@@ -1,0 +1,3 @@
+"""Neural architecture search as PyTorch Lightning modules, data modules and callbacks."""
+
+__version__ = "0.1.0.dev0"
