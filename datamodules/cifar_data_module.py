@@ -93,7 +93,7 @@ class CIFARDataModule(ImageDataModule, ABC):
         return TensorImages(images, torch.tensor(official.targets))
 
     def _official(self, train: bool, download: bool) -> Any:
-        from torchvision import datasets
+        from torchvision import datasets  # type: ignore[import-untyped]  # torchvision ships no types
 
         source = getattr(datasets, self.torchvision_name)
         try:

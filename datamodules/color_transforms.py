@@ -36,7 +36,7 @@ def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
 
 def _hue(images: Tensor, high: Tensor, chroma: Tensor) -> Tensor:
     """Return the hue [N, 1, H, W] in sixths of a turn, 0 where there is no colour."""
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = (images[:, channel : channel + 1] for channel in range(3))
     divisor = torch.where(chroma == 0, 1, chroma)
     from_blue = 4 + (red - green) / divisor
     from_green = torch.where(high == green, 2 + (blue - red) / divisor, from_blue)

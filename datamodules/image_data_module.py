@@ -15,7 +15,7 @@ from lightning_nas.datamodules.image_set import Batch, ImageSet, pass_on
 from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
 from lightning_nas.datamodules.seeding import derive_seed, make_generator
 from lightning_nas.datamodules.splitting import choose_indices, split_indices
-from lightning_nas.datamodules.training_place import TrainingPlace
+from lightning_nas.datamodules.training_place import TrainingPlace, epochs_done
 
 Part = Literal["train", "val", "test"]
 Images = ImageSet | Subset[Batch]
@@ -165,7 +165,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return CombinedLoader(loaders, "max_size_cycle")
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Return the validation loader, or an empty list if there are no validation images."""
+        """Return the validation loader, or an empty list if there are no validation images.
+
+        Lightning warns of an empty list once; ``Trainer(limit_val_batches=0)`` says that it is meant.
+        """
         self._part("train")
         return self._eval_loader(self._part("val")) if "val" in self._parts else []
 
@@ -181,8 +184,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if name not in self._parts:
             stage = "test" if name == "test" else "fit"
             raise RuntimeError(
-                f"Expected {name} images in {type(self).__name__} but got none: either setup({stage!r}) was not called, "
-                f"or the data set has no {name} images."
+                f"Expected {name} images in {type(self).__name__} but got none: either setup({stage!r}) was not "
+                f"called, or the data set has no {name} images."
             )
         return self._parts[name]
 
@@ -236,7 +239,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return images.to(self.trainer.lightning_module.dtype), labels  # float64 or bfloat16 with "true" precisions
 
     def _generator(self, trainer: pl.Trainer, stream: str) -> torch.Generator:
-        loop = trainer.fit_loop
         # The Trainer counts a batch as ready after this hook, so the count is the index of this batch.
-        epoch, index = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
+        epoch, index = epochs_done(trainer), trainer.fit_loop.epoch_loop.batch_progress.current.ready
         return make_generator(self.seed, stream, epoch, index, trainer.global_rank)

@@ -112,10 +112,11 @@ class ImageFolderDataModule(ImageDataModule):
         if not (self.root / part).is_dir():
             return None
         self._check_same_classes(part)
-        files = LabelledFiles.scan(self.root / part)
         if part == "train":
-            files = files.take(self.choose(len(files)))
-        images = FileImages(files, self.image_shape, self.image_size, self._reference)
+            files = self._train_files.take(self.choose(len(self._train_files)))
+        else:
+            files = LabelledFiles.scan(self.root / part)
+        images = FileImages(files, self.image_shape, self.image_size, self._train_files.paths[0])
         show_progress = self.trainer is None or self.trainer.is_global_zero
         return images.decode_all(show_progress) if images.nbytes <= self.memory_limit else images
 
@@ -131,8 +132,10 @@ class ImageFolderDataModule(ImageDataModule):
         self.classes = len(self.class_names)
         if self.classes < 2:
             raise ValueError(f"Expected at least two class folders in {train} but got {self.class_names}.")
-        self._reference = LabelledFiles.scan(train).paths[0]
-        size = image_size_of(self._reference) if self.image_size is None else (self.image_size, self.image_size)
+        self._train_files = LabelledFiles.scan(train)
+        size = (
+            image_size_of(self._train_files.paths[0]) if self.image_size is None else (self.image_size, self.image_size)
+        )
         self.image_shape = (self.channels, *size)
 
     def _check_same_classes(self, part: Part) -> None:

@@ -75,12 +75,14 @@ class SearchSplit(pl.LightningDataModule):
     @property
     def classes(self) -> Any:
         """Number of classes, if the wrapped module says so."""
-        return self.datamodule.classes
+        wrapped: Any = self.datamodule
+        return wrapped.classes
 
     @property
     def image_shape(self) -> Any:
         """Channels, height and width, if the wrapped module says so."""
-        return self.datamodule.image_shape
+        wrapped: Any = self.datamodule
+        return wrapped.image_shape
 
     def train_dataloader(self) -> CombinedLoader:
         """Return both streams; the shorter one starts again within an epoch.

@@ -1,8 +1,16 @@
 """How far the training has come."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_nas._lightning import pl
+
+
+def epochs_done(trainer: pl.Trainer) -> int:
+    """Return how many epochs of training are over: the number of the epoch under way."""
+    progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning annotates too narrow a type
+    done: int = progress.processed
+    return done
 
 
 @dataclass(frozen=True)
@@ -23,13 +31,16 @@ class TrainingPlace:
         """Read the place from a Trainer; without one it is the beginning in a single process."""
         if trainer is None:
             return cls()
-        epochs, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress
-        epoch, batch = epochs.processed, 0
-        if trainer.fit_loop.restarting:
-            if batches.is_last_batch and batches.current.processed == batches.current.ready:
-                # Saved between the last batch and the end of its epoch: the Trainer counts the epoch after it has
-                # asked for the loaders.
-                epoch = epochs.started
-            else:
-                batch = batches.current.processed
+        epoch, batch = _resumed(trainer) if trainer.fit_loop.restarting else (epochs_done(trainer), 0)
         return cls(epoch, batch, trainer.global_rank, trainer.world_size)
+
+
+def _resumed(trainer: pl.Trainer) -> tuple[int, int]:
+    """Return epoch and batch that follow on those of a checkpoint."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current  # see epochs_done
+    batches: Any = trainer.fit_loop.epoch_loop.batch_progress
+    if batches.is_last_batch and batches.current.processed == batches.current.ready:
+        # The checkpoint may lie between the last batch and the end of its epoch. The Trainer counts that epoch as done
+        # only after it has asked for the loaders, but as started before.
+        return epochs.started, 0
+    return epochs.processed, batches.current.processed

@@ -1,3 +1,74 @@
-"""Neural architecture search as PyTorch Lightning modules, data modules and callbacks."""
+"""Neural architecture search as PyTorch Lightning modules, data modules and callbacks.
+
+The names below are imported when they are first used: ``import lightning_nas`` loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_nas.architecture import Architecture, Decision
+    from lightning_nas.callbacks import DeriveArchitecture
+    from lightning_nas.costs import count_multiply_adds, count_parameters, measure_latency
+    from lightning_nas.datamodules import (
+        CIFAR10DataModule,
+        CIFAR100DataModule,
+        DigitsDataModule,
+        ImageFolderDataModule,
+        SearchSplit,
+    )
+    from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
+    from lightning_nas.spaces import DartsSpace, Mixture, NasBench201Space, SearchSpace, get_space
+    from lightning_nas.tasks import ImageClassification, Task
 
 __version__ = "0.1.0.dev0"
+
+_ROOMS = {
+    "architecture": ("Architecture", "Decision"),
+    "callbacks": ("DeriveArchitecture",),
+    "costs": ("count_multiply_adds", "count_parameters", "measure_latency"),
+    "datamodules": (
+        "CIFAR10DataModule",
+        "CIFAR100DataModule",
+        "DigitsDataModule",
+        "ImageFolderDataModule",
+        "SearchSplit",
+    ),
+    "methods": ("DartsModule", "RetrainModule", "SearchModule"),
+    "spaces": ("DartsSpace", "Mixture", "NasBench201Space", "SearchSpace", "get_space"),
+    "tasks": ("ImageClassification", "Task"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "Architecture",
+    "CIFAR10DataModule",
+    "CIFAR100DataModule",
+    "DartsModule",
+    "DartsSpace",
+    "Decision",
+    "DeriveArchitecture",
+    "DigitsDataModule",
+    "ImageClassification",
+    "ImageFolderDataModule",
+    "Mixture",
+    "NasBench201Space",
+    "RetrainModule",
+    "SearchModule",
+    "SearchSpace",
+    "SearchSplit",
+    "Task",
+    "__version__",
+    "count_multiply_adds",
+    "count_parameters",
+    "get_space",
+    "measure_latency",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"lightning_nas.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -20,11 +20,13 @@ def package_name() -> str:
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pytorch_lightning.core.optimizer import LightningOptimizer
     from pytorch_lightning.utilities import CombinedLoader
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 else:
     pl = import_module(package_name())
+    LightningOptimizer = import_module(f"{pl.__name__}.core.optimizer").LightningOptimizer
     CombinedLoader = import_module(f"{pl.__name__}.utilities").CombinedLoader
     MisconfigurationException = import_module(f"{pl.__name__}.utilities.exceptions").MisconfigurationException
 
-__all__ = ["CombinedLoader", "MisconfigurationException", "package_name", "pl"]
+__all__ = ["CombinedLoader", "LightningOptimizer", "MisconfigurationException", "package_name", "pl"]

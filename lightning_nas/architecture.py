@@ -115,7 +115,9 @@ class Architecture:
             )
         for key, kind in {"space": str, "values": dict, "provenance": dict, "metrics": dict}.items():
             if not isinstance(data.get(key), kind):
-                raise ValueError(f"Expected {key!r} of an architecture to be a {kind.__name__} but got {data.get(key)!r}")
+                raise ValueError(
+                    f"Expected {key!r} of an architecture to be a {kind.__name__} but got {data.get(key)!r}"
+                )
         return cls(data["space"], data["values"], data["provenance"], data["metrics"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -137,6 +139,8 @@ class Architecture:
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"Expected {path} to hold an architecture as JSON but got damaged text: {error}") from error
+            raise ValueError(
+                f"Expected {path} to hold an architecture as JSON but got damaged text: {error}"
+            ) from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error

@@ -82,7 +82,9 @@ def measure_latency(network: nn.Module, example: Tensor, *, threads: int = 1, mi
     try:
         network.eval()
         with torch.inference_mode():
-            timer = benchmark.Timer("network(example)", globals={"network": network, "example": example}, num_threads=threads)
+            timer = benchmark.Timer(
+                "network(example)", globals={"network": network, "example": example}, num_threads=threads
+            )
             measured = timer.blocked_autorange(min_run_time=min_seconds)
     finally:
         network.train(training)

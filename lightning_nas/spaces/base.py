@@ -90,7 +90,12 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def build(
-        self, architecture: Architecture, *, auxiliary: bool = False, weights_from: nn.Module | None = None, **scale: Any
+        self,
+        architecture: Architecture,
+        *,
+        auxiliary: bool = False,
+        weights_from: nn.Module | None = None,
+        **scale: Any,
     ) -> nn.Module:
         """Build the plain network of an architecture.
 

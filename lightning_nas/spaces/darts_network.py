@@ -75,23 +75,17 @@ class DartsNetwork(nn.Module):
         pairs = {"normal": genotype.normal, "reduce": genotype.reduce}
         concats = {"normal": list(genotype.normal_concat), "reduce": list(genotype.reduce_concat)}
         widths = {cell: len(concat) for cell, concat in concats.items()}
-        plans = list(
-            plan_cells(stem.channels, stem.channels, channels, layers, widths, after_reduction=imagenet)
-        )
+        plans = list(plan_cells(stem.channels, stem.channels, channels, layers, widths, after_reduction=imagenet))
         self.divisor = 2 ** (stem.halvings + len(set(reductions(layers))))
         self.drop_path = DropPath()
         self.stem = stem
         self.cells = nn.ModuleList(
-            DiscreteCell(
-                plan, pairs[plan.cell], concats[plan.cell], self.drop_path, norm=norm, pool_norm=pool_norm
-            )
+            DiscreteCell(plan, pairs[plan.cell], concats[plan.cell], self.drop_path, norm=norm, pool_norm=pool_norm)
             for plan in plans
         )
         self.auxiliary_after = reductions(layers)[1]
         outputs = [plan.channels * widths[plan.cell] for plan in plans]
-        self.auxiliary = (
-            AuxiliaryHead(outputs[self.auxiliary_after], classes, imagenet=imagenet) if auxiliary else None
-        )
+        self.auxiliary = AuxiliaryHead(outputs[self.auxiliary_after], classes, imagenet=imagenet) if auxiliary else None
         self.classifier = nn.Linear(outputs[-1], classes)
 
     @classmethod

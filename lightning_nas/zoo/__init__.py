@@ -1,1 +1,57 @@
-"""TODO."""
+"""Published architectures."""
+
+from pathlib import Path
+
+from lightning_nas.architecture import Architecture
+from lightning_nas.zoo.darts import (
+    AmoebaNet,
+    DARTS_V1,
+    DARTS_V2,
+    NASNet,
+    PC_DARTS,
+    PC_DARTS_IMAGE,
+    PDARTS,
+)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "DARTS_V1": DARTS_V1,
+    "DARTS_V2": DARTS_V2,
+    "PDARTS": PDARTS,
+    "PC_DARTS": PC_DARTS,
+    "PC_DARTS_IMAGE": PC_DARTS_IMAGE,
+    "NASNet": NASNet,
+    "AmoebaNet": AmoebaNet,
+}
+
+
+def find_architecture(name: str | Path) -> Architecture:
+    """Return a published architecture by its name, or read one from a JSON file.
+
+    Args:
+        name: A key of ``ARCHITECTURES``, or the path of a file.
+
+    Raises:
+        FileNotFoundError: If it is neither.
+
+    Example:
+        >>> find_architecture("DARTS_V2").space
+        'darts'
+    """
+    if str(name) in ARCHITECTURES:
+        return ARCHITECTURES[str(name)]
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"Expected a JSON file or one of {sorted(ARCHITECTURES)} but got {str(name)!r}")
+    return Architecture.load(name)
+
+
+__all__ = [
+    "AmoebaNet",
+    "ARCHITECTURES",
+    "DARTS_V1",
+    "DARTS_V2",
+    "NASNet",
+    "PC_DARTS",
+    "PC_DARTS_IMAGE",
+    "PDARTS",
+    "find_architecture",
+]

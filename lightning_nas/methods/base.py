@@ -1,0 +1,107 @@
+"""What all search methods share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+import lightning_nas
+from lightning_nas._lightning import MisconfigurationException, pl
+from lightning_nas.architecture import Architecture
+from lightning_nas.methods.seeding import derive_seed
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.registry import get_space
+from lightning_nas.tasks.base import Evaluation, Task
+from lightning_nas.tasks.image_classification import ImageClassification
+
+
+def batch_size(batch: Any) -> int:
+    """Return the number of examples of a batch: the length of the first tensor found in it."""
+    while not isinstance(batch, Tensor):
+        batch = next(iter(batch.values() if isinstance(batch, Mapping) else batch))
+    return len(batch)
+
+
+class TaskModule(pl.LightningModule):
+    """A LightningModule that trains on a task: seeding of every step, and metrics under one name everywhere.
+
+    Args:
+        space: A search space, or the name of one.
+        task: What is learned; image classification with 10 classes by default.
+        seed: Seed of everything random in the module.
+    """
+
+    stages: tuple[str, ...] = ("train", "val")
+
+    def __init__(self, space: SearchSpace | str, task: Task | None, seed: int) -> None:
+        super().__init__()
+        self.space = get_space(space) if isinstance(space, str) else space
+        self.task = task or ImageClassification()
+        self.seed = seed
+        collections = (MetricCollection(dict(self.task.metrics()), prefix=f"{stage}/") for stage in self.stages)
+        self.metrics = nn.ModuleList(collections)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed torch for this batch, so that a resumed run draws what an uninterrupted one does."""
+        torch.manual_seed(derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def record(self, stage: str, evaluation: Evaluation, size: int) -> None:
+        """Log the loss and the metrics of a batch as ``<stage>/...``, averaged over the epoch and all processes."""
+        metrics = cast("MetricCollection", self.metrics[self.stages.index(stage)])
+        metrics.update(evaluation.predictions, evaluation.targets)
+        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        loss = {f"{stage}/loss": evaluation.loss.detach()}
+        self.log_dict(loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
+
+
+class SearchModule(TaskModule, ABC):
+    """Base of all search methods: a LightningModule with ``derive()``.
+
+    Every checkpoint holds the architecture derived at that moment, under ``"architecture"``, as plain data.
+
+    Args:
+        space: A search space, or the name of one.
+        task: What is learned; image classification with 10 classes by default.
+        seed: Seed of everything random in the search: same seed, same architecture.
+    """
+
+    examples_seen: Tensor
+
+    def __init__(self, space: SearchSpace | str, task: Task | None, seed: int) -> None:
+        super().__init__(space, task, seed)
+        self.register_buffer("examples_seen", torch.zeros((), dtype=torch.int64))
+
+    @abstractmethod
+    def derive(self) -> Architecture:
+        """Return the architecture that the search has arrived at."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where an architecture derived now comes from, as plain data."""
+        return {
+            "method": type(self).__name__,
+            "seed": self.seed,
+            "epoch": self.current_epoch,
+            "examples_seen": int(self.examples_seen),
+            "lightning_nas": lightning_nas.__version__,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the derived architecture to the checkpoint."""
+        checkpoint["architecture"] = self.derive().to_dict()
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Refuse Trainer flags that do not work with a search; this is the first hook that a Trainer calls."""
+        if self.trainer.gradient_clip_val is not None:
+            raise MisconfigurationException(
+                f"Expected a Trainer without `gradient_clip_val` but got {self.trainer.gradient_clip_val}: "
+                f"a search clips by itself, use {type(self).__name__}(grad_clip=...)"
+            )
+        if self.trainer.accumulate_grad_batches != 1:
+            raise MisconfigurationException(
+                f"Expected a Trainer without `accumulate_grad_batches` but got {self.trainer.accumulate_grad_batches}: "
+                "a search steps two optimisers on every batch, use a larger batch size instead"
+            )
+        return []

@@ -1,0 +1,314 @@
+"""DARTS (Liu, Simonyan, Yang 2018, arXiv 1806.09055)."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from lightning_nas._lightning import LightningOptimizer, MisconfigurationException, pl
+from lightning_nas.architecture import Architecture
+from lightning_nas.methods.base import SearchModule, batch_size
+from lightning_nas.methods.bilevel import SecondOrder, first_order
+from lightning_nas.methods.seeding import derive_seed, fixed_seed
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.mixture import Mixture
+from lightning_nas.tasks.base import Network, Task
+
+OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
+Order = Literal["first", "second"]
+Hessian = Literal["finite_difference", "exact"]
+UpdateOrder = Literal["alpha_first", "w_first"]
+BatchNormStatistics = Literal["clean", "reference"]
+VirtualStep = Literal["local", "global"]
+
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+HYPERPARAMETERS = (
+    *("scale", "order", "hessian", "update_order", "bn_stats", "virtual_step", "clip_virtual", "warmup_epochs"),
+    *("grad_clip", "min_learning_rate", "schedule_epochs", "seed"),
+)
+
+
+def _check(name: str, value: object, options: Any) -> None:
+    if value not in get_args(options):
+        raise ValueError(f"Expected `{name}` to be one of {get_args(options)} but got {value!r}")
+
+
+class DartsModule(SearchModule):
+    """Differentiable architecture search: alphas and weights are trained in turns, by gradient descent.
+
+    Every training batch is ``{"weights": ..., "architecture": ...}`` (our data modules with ``search=True``, or
+    ``SearchSplit``). Alphas step on the architecture batch, then weights on the weights batch. The alphas are
+    parameters of this module, ``alphas.<group>``, outside the weight optimiser, its clipping and its decay. The
+    defaults are those of the authors' code for CIFAR-10.
+
+    Args:
+        space: A search space, or the name of one.
+        task: What is learned; image classification with 10 classes by default.
+        scale: Size of the supernet, passed to ``space.supernet``.
+        order: ``"first"`` takes the weights as they are; ``"second"`` looks one weight step ahead, for 4 more passes.
+        hessian: How the second order multiplies with the Hessian: ``"finite_difference"`` as the paper, or ``"exact"``.
+        update_order: ``"alpha_first"`` as the authors' code and the second version of the paper, or ``"w_first"``.
+        bn_stats: ``"clean"``: running statistics of BatchNorm come from weight steps only. ``"reference"``: also from
+            the alpha steps, as in the authors' code.
+        virtual_step: With several processes in second order, ``"local"`` looks ahead in each process and averages;
+            ``"global"`` equals one process with the whole batch, for two more exchanges of all weights.
+        clip_virtual: Clip the look-ahead's gradients to ``grad_clip`` too, as the paper does for language.
+        warmup_epochs: Epochs at the start in which only weights are trained.
+        grad_clip: Norm to which the weights' gradient is clipped, or ``None``.
+        min_learning_rate: Learning rate of the weights at the end of the cosine schedule.
+        schedule_epochs: Length of the cosine schedule in epochs; by default the Trainer's ``max_epochs``.
+        weights_optimizer: Makes the weights' optimiser; by default SGD(lr=0.025, momentum=0.9, weight_decay=3e-4).
+        alphas_optimizer: Makes the alphas' optimiser; by default Adam(lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3).
+        seed: Seed of the initial weights and alphas.
+
+    Raises:
+        ValueError: If an argument is none of its options.
+
+    Example:
+        >>> module = DartsModule("darts?nodes=2", scale={"channels": 4, "layers": 3})
+        >>> module.alphas["normal"].shape
+        torch.Size([5, 8])
+        >>> module.derive().space
+        'darts?nodes=2'
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace | str = "darts",
+        task: Task | None = None,
+        *,
+        scale: Mapping[str, Any] | None = None,
+        order: Order = "second",
+        hessian: Hessian = "finite_difference",
+        update_order: UpdateOrder = "alpha_first",
+        bn_stats: BatchNormStatistics = "clean",
+        virtual_step: VirtualStep = "local",
+        clip_virtual: bool = False,
+        warmup_epochs: int = 0,
+        grad_clip: float | None = 5.0,
+        min_learning_rate: float = 0.001,
+        schedule_epochs: int | None = None,
+        weights_optimizer: OptimizerCallable | None = None,
+        alphas_optimizer: OptimizerCallable | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(space, task, seed)
+        _check("order", order, Order)
+        _check("hessian", hessian, Hessian)
+        _check("update_order", update_order, UpdateOrder)
+        _check("bn_stats", bn_stats, BatchNormStatistics)
+        _check("virtual_step", virtual_step, VirtualStep)
+        self.scale = dict(scale or {})
+        self.order = order
+        self.hessian = hessian
+        self.update_order = update_order
+        self.bn_stats = bn_stats
+        self.virtual_step = virtual_step
+        self.clip_virtual = clip_virtual
+        self.warmup_epochs = warmup_epochs
+        self.grad_clip = grad_clip
+        self.min_learning_rate = min_learning_rate
+        self.schedule_epochs = schedule_epochs
+        self.weights_optimizer = weights_optimizer or partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)
+        self.alphas_optimizer = alphas_optimizer or partial(Adam, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+        self.automatic_optimization = False
+        with fixed_seed(derive_seed(seed, "weights")):
+            self.supernet = self.space.supernet(**self.scale)
+        generator = torch.Generator().manual_seed(derive_seed(seed, "alphas"))
+        self.alphas = nn.ParameterDict()
+        for group in self.space.groups:
+            initial = 1e-3 * torch.randn(len(group.rows), len(group.candidates), generator=generator)
+            # no gradient is accumulated: the alpha step asks for it, and weight steps must not pay for it
+            self.alphas[group.name] = nn.Parameter(initial, requires_grad=False)
+        # plain data only: a checkpoint must load with weights_only
+        self.save_hyperparameters({"space": self.space.name, **{name: getattr(self, name) for name in HYPERPARAMETERS}})
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Refuse Trainer flags that do not work with this search; this is the first hook that a Trainer calls."""
+        if self.trainer.precision not in PRECISIONS:
+            raise MisconfigurationException(
+                f"Expected Trainer(precision=...) of {PRECISIONS} but got {self.trainer.precision!r}: "
+                "alphas and finite differences need float32, use 'bf16-mixed' for speed"
+            )
+        return super().configure_callbacks()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Return the optimiser of the weights and the one of the alphas."""
+        weights = self.weights_optimizer(self.supernet.parameters())
+        if self.order == "second" and not _is_plain_sgd(weights):
+            raise MisconfigurationException(
+                f"Expected plain SGD (no Nesterov, no dampening) as `weights_optimizer` of order='second', whose step "
+                f"is looked ahead, but got {weights}; use such an SGD, or order='first'"
+            )
+        return [weights, self.alphas_optimizer(self.alphas.parameters())]
+
+    def on_fit_start(self) -> None:
+        """Check that the schedule has an end."""
+        self._schedule_length()
+
+    def _schedule_length(self) -> int:
+        epochs = self.schedule_epochs or self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise MisconfigurationException(
+                f"Expected Trainer(max_epochs=...) for the cosine schedule but got {epochs}; "
+                "give it, or DartsModule(schedule_epochs=...)"
+            )
+        return epochs
+
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rate of the weights for this epoch."""
+        optimizer = self._optimizers()[0]
+        for group in optimizer.param_groups:
+            initial = group.setdefault("initial_lr", group["lr"])
+            group["lr"] = cosine(self.current_epoch, self._schedule_length(), initial, self.min_learning_rate)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Step the alphas on the architecture batch and the weights on the weights batch."""
+        weights_batch, architecture_batch = _split(batch)
+        searching = self.current_epoch >= self.warmup_epochs
+        if searching and self.update_order == "alpha_first":
+            self._alpha_step(weights_batch, architecture_batch)
+        self._weights_step(weights_batch)
+        if searching and self.update_order == "w_first":
+            self._alpha_step(weights_batch, architecture_batch)
+        self.examples_seen += self.trainer.world_size * (batch_size(weights_batch) + batch_size(architecture_batch))
+
+    def _weights_step(self, batch: Any) -> None:
+        optimizer = cast("list[LightningOptimizer]", self.optimizers())[0]
+        evaluation = self.task.evaluate(self._network(list(self.alphas.values())), batch)
+        optimizer.zero_grad()
+        self.manual_backward(evaluation.loss)
+        if self.grad_clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        self.record("train", evaluation, batch_size(batch))
+
+    def _alpha_step(self, weights_batch: Any, architecture_batch: Any) -> None:
+        # the bare optimiser: Lightning's global_step must count batches, not steps of two optimisers
+        optimizer = self._optimizers()[1]
+        for alpha, gradient in zip(
+            self.alphas.values(), self.alpha_gradient(weights_batch, architecture_batch), strict=True
+        ):
+            alpha.grad = gradient
+        optimizer.step()
+        optimizer.zero_grad()
+        self._check_alphas()
+
+    def alpha_gradient(self, weights_batch: Any, architecture_batch: Any) -> list[Tensor]:
+        """Return the gradient for the alphas of every group, averaged over all processes.
+
+        Weights, optimisers and torch's random state are left as they are, BatchNorm statistics as ``bn_stats`` says.
+        """
+        alphas = [alpha.detach().requires_grad_() for alpha in self.alphas.values()]
+        seed = derive_seed(self.seed, "alpha step", self.global_step, self.global_rank)
+
+        def loss(batch: Any, *, frozen: bool) -> Tensor:
+            # one seed for all passes, or the finite difference would measure the noise of dropout
+            with fixed_seed(seed, self.device), self._statistics(frozen=frozen or self.bn_stats == "clean"):
+                return self.task.loss(self._network(alphas), batch)
+
+        if self.order == "first":
+            return first_order(partial(loss, architecture_batch, frozen=False), alphas, self._mean)
+        second_order = SecondOrder(
+            [weight for weight in self.supernet.parameters() if weight.requires_grad],
+            self._optimizers()[0],
+            self.hessian,
+            self.grad_clip if self.clip_virtual else None,
+            self.virtual_step,
+            self._mean,
+        )
+        # the look-ahead's own statistics are thrown away in the authors' code too
+        validation_loss = partial(loss, architecture_batch, frozen=True)
+        return second_order.gradient(partial(loss, weights_batch, frozen=False), validation_loss, alphas)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate the supernet with the current mixture."""
+        evaluation = self.task.evaluate(self._network(list(self.alphas.values())), batch)
+        self.record("val", evaluation, batch_size(batch))
+
+    def on_train_epoch_end(self) -> None:
+        """Log where the search stands."""
+        rows = torch.cat([mixture.weights for mixture in self.mixtures(list(self.alphas.values())).values()])
+        chosen = self.derive().values.values()
+        state = {
+            "search/entropy": torch.special.entr(rows).sum(1).mean(),
+            "search/skip_count": float(sum(value == "skip_connect" for value in chosen)),
+            "search/examples_seen": self.examples_seen.float(),
+            "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
+        }
+        self.log_dict(state)
+
+    def mixtures(self, alphas: Sequence[Tensor]) -> dict[str, Mixture]:
+        """Return the mixtures that alphas stand for, a softmax over the candidates of every row."""
+        groups = (group.name for group in self.space.groups)
+        return {name: Mixture(alpha.softmax(-1)) for name, alpha in zip(groups, alphas, strict=True)}
+
+    def derive(self) -> Architecture:
+        """Return the discrete architecture of the current alphas, by the space's rule."""
+        self._check_alphas()
+        tables = {name: mixture.weights for name, mixture in self.mixtures(list(self.alphas.values())).items()}
+        provenance = {**self.provenance(), "order": self.order}
+        return replace(self.space.discretize(tables), provenance=provenance)
+
+    def _check_alphas(self) -> None:
+        if not all(torch.isfinite(alpha).all() for alpha in self.alphas.values()):
+            raise FloatingPointError(
+                f"Expected finite alphas but got NaN or infinity in epoch {self.current_epoch}: the search has "
+                "diverged; resume from an earlier checkpoint with a lower learning rate or a smaller `grad_clip`"
+            )
+
+    def _network(self, alphas: Sequence[Tensor]) -> Network:
+        return lambda x: self.supernet(x, self.mixtures(alphas))
+
+    def _optimizers(self) -> list[Optimizer]:
+        return cast("list[Optimizer]", self.optimizers(use_pl_optimizer=False))
+
+    @contextmanager
+    def _statistics(self, *, frozen: bool) -> Iterator[None]:
+        norms = [norm for norm in self._batch_norms if norm.track_running_stats] if frozen else []
+        try:
+            for norm in norms:
+                norm.track_running_stats = False  # batch statistics are used, and none are kept
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+
+    @cached_property
+    def _batch_norms(self) -> list[Any]:
+        return [module for module in self.supernet.modules() if isinstance(module, BATCH_NORMS)]
+
+    def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        if self.trainer.world_size == 1:
+            return list(tensors)
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        flat = cast("Tensor", self.trainer.strategy.reduce(flat, reduce_op="mean"))
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def cosine(epoch: int, epochs: int, initial: float, final: float) -> float:
+    """Return the learning rate of an epoch: ``initial`` at epoch 0, towards ``final`` at epoch ``epochs``."""
+    return final + (initial - final) * (1 + math.cos(math.pi * min(epoch, epochs) / epochs)) / 2
+
+
+def _is_plain_sgd(optimizer: Optimizer) -> bool:
+    groups = optimizer.param_groups
+    return isinstance(optimizer, SGD) and not any(group["nesterov"] or group["dampening"] for group in groups)
+
+
+def _split(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, Mapping) or batch.keys() != {"weights", "architecture"}:
+        got = f"keys {sorted(batch)}" if isinstance(batch, Mapping) else type(batch).__name__
+        raise MisconfigurationException(
+            f'Expected training batches {{"weights": ..., "architecture": ...}} but got {got}; use a data module with '
+            "search=True, or wrap yours: SearchSplit(datamodule)"
+        )
+    return batch["weights"], batch["architecture"]

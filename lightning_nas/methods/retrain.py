@@ -1,0 +1,123 @@
+"""Training of a derived network from scratch."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from lightning_nas._lightning import MisconfigurationException
+from lightning_nas.architecture import Architecture
+from lightning_nas.methods.base import TaskModule, batch_size
+from lightning_nas.methods.seeding import derive_seed, fixed_seed
+from lightning_nas.operations.drop_path import DropPath
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.tasks.base import Task
+from lightning_nas.zoo import find_architecture
+
+
+class RetrainModule(TaskModule):
+    """Trains the network of an architecture, by default with the recipe of DARTS for CIFAR-10.
+
+    Cutout is the data module's; the Trainer's ``gradient_clip_val`` takes the place of ``grad_clip`` where given.
+
+    Args:
+        space: A search space, the name of one, or ``None``: the space that the architecture names.
+        architecture: An architecture, a JSON file of one, or a name in ``lightning_nas.zoo``.
+        task: What is learned; image classification with 10 classes by default.
+        scale: Size of the network, passed to ``space.build``; the paper's by default.
+        auxiliary: Train with the paper's auxiliary classifier, where the space has one.
+        drop_path: Probability of dropping a path at the end; it grows from 0, linearly in epochs.
+        grad_clip: Norm to which gradients are clipped, or ``None``.
+        optimizer: Makes the optimiser; by default SGD(lr=0.025, momentum=0.9, weight_decay=3e-4).
+        scheduler: Makes the learning rate schedule, stepped each epoch; by default a cosine to zero.
+        seed: Seed of the initial weights and of dropped paths.
+
+    Raises:
+        ValueError: If the architecture is not of the space, or ``drop_path`` is not in [0, 1).
+
+    Example:
+        >>> module = RetrainModule("darts", "DARTS_V2", scale={"channels": 4, "layers": 3}, auxiliary=False)
+        >>> sum(p.numel() for p in module.network.parameters())
+        2858
+    """
+
+    stages = ("train", "val", "test")
+
+    def __init__(
+        self,
+        space: SearchSpace | str | None,
+        architecture: Architecture | str | Path,
+        task: Task | None = None,
+        *,
+        scale: Mapping[str, Any] | None = None,
+        auxiliary: bool = True,
+        drop_path: float = 0.2,
+        grad_clip: float | None = 5.0,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(architecture, Architecture):
+            architecture = find_architecture(architecture)
+        super().__init__(architecture.space if space is None else space, task, seed)
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"Expected `drop_path` in [0, 1) but got {drop_path}")
+        self.architecture = architecture
+        self.drop_path = drop_path
+        self.grad_clip = grad_clip
+        self.optimizer = optimizer or partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)
+        self.scheduler = scheduler
+        with fixed_seed(derive_seed(seed, "weights")):
+            self.network = self.space.build(architecture, auxiliary=auxiliary, **(scale or {}))
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its schedule, stepped each epoch."""
+        optimizer = self.optimizer(self.network.parameters())
+        if self.scheduler is not None:
+            return [optimizer], [self.scheduler(optimizer)]
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise MisconfigurationException(
+                f"Expected Trainer(max_epochs=...) for the cosine schedule but got {epochs}; give it, or a `scheduler`"
+            )
+        return [optimizer], [CosineAnnealingLR(optimizer, epochs)]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the Trainer's flag where it is given, by ``grad_clip`` otherwise."""
+        value = self.grad_clip if gradient_clip_val is None else gradient_clip_val
+        if value is not None:
+            self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
+
+    def on_train_epoch_start(self) -> None:
+        """Set the probability of dropping a path for this epoch."""
+        epochs = self.trainer.max_epochs or 0
+        for module in self.network.modules():
+            if isinstance(module, DropPath):
+                module.probability = self.drop_path * self.current_epoch / epochs if epochs > 0 else self.drop_path
+
+    def forward(self, x: Tensor) -> Any:
+        """Run the network."""
+        return self.network(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        evaluation = self.task.evaluate(self.network, batch)
+        self.record("train", evaluation, batch_size(batch))
+        return evaluation.loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate a batch."""
+        self.record("val", self.task.evaluate(self.network, batch), batch_size(batch))
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate a batch."""
+        self.record("test", self.task.evaluate(self.network, batch), batch_size(batch))
