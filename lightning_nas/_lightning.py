@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
     from pytorch_lightning.core.optimizer import LightningOptimizer
     from pytorch_lightning.utilities import CombinedLoader
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 else:
     pl = import_module(package_name())
     LightningOptimizer = import_module(f"{pl.__name__}.core.optimizer").LightningOptimizer

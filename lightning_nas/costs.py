@@ -47,7 +47,7 @@ def count_multiply_adds(network: nn.Module, *inputs: object) -> int:
     finally:
         for module, mode in training.items():
             module.training = mode
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 @dataclass(frozen=True)

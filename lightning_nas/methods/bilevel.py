@@ -135,7 +135,8 @@ class SecondOrder:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    norms = torch.stack(list(torch._foreach_norm(list(tensors))))
+    return torch.sqrt((norms * norms).sum())
 
 
 @contextmanager

@@ -186,7 +186,7 @@ class DartsModule(SearchModule):
         optimizer.zero_grad()
         self.manual_backward(evaluation.loss)
         if self.grad_clip is not None:
-            self.clip_gradients(optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
+            self.clip_gradients(optimizer.optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
         optimizer.step()
         self.record("train", evaluation, batch_size(batch))
 
@@ -290,7 +290,7 @@ class DartsModule(SearchModule):
             return list(tensors)
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         flat = cast("Tensor", self.trainer.strategy.reduce(flat, reduce_op="mean"))
-        parts = flat.split([tensor.numel() for tensor in tensors])
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 

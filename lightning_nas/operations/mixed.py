@@ -23,4 +23,5 @@ class MixedOperation(nn.ModuleDict):
         """
         names = list(self)
         computed = [weights[k] * self[names[k]](x) for k in active if names[k] != "none"]
-        return reduce(operator.add, computed) if computed else self["none"](x)
+        output: Tensor = reduce(operator.add, computed) if computed else self["none"](x)
+        return output

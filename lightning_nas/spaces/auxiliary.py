@@ -47,5 +47,5 @@ class AuxiliaryHead(nn.Sequential):
                 f"Expected features of {self.size}x{self.size} for the auxiliary classifier but got {height}x{width}; "
                 "use images of the paper's size (CIFAR 32x32, ImageNet 224x224), or auxiliary=False"
             )
-        logits: Tensor = super().forward(features)
+        logits: Tensor = super().forward(features)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return logits

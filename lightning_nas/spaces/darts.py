@@ -18,7 +18,7 @@ from lightning_nas.spaces.darts_supernet import DartsSupernet
 from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
-from lightning_nas.spaces.settings import space_name
+from lightning_nas.spaces.settings import Setting, space_name
 
 PRIMITIVES = (
     "none",
@@ -88,7 +88,7 @@ class DartsSpace(SearchSpace):
     @property
     def name(self) -> str:
         """``"darts"``, followed by the settings that differ from the paper's."""
-        defaults = {"nodes": 4, "operations": PRIMITIVES, "concat": "all", "distinct_inputs": True}
+        defaults: dict[str, Setting] = {"nodes": 4, "operations": PRIMITIVES, "concat": "all", "distinct_inputs": True}
         return space_name("darts", defaults, {key: getattr(self, key) for key in defaults})
 
     @cached_property
@@ -120,7 +120,7 @@ class DartsSpace(SearchSpace):
             ways = math.prod(math.comb(node + 2, 2) * choosable**2 for node in range(self.nodes))
         else:
             ways = math.prod(math.comb((node + 2) * choosable + 1, 2) for node in range(self.nodes))
-        return ways ** len(CELLS)
+        return ways * ways  # normal and reduction cell
 
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw an architecture; with distinct inputs each is equally likely."""

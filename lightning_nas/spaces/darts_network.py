@@ -92,7 +92,7 @@ class DartsNetwork(nn.Module):
     def inherit(cls, genotype: "Genotype", supernet: DartsSupernet) -> Self:
         """Build the network with the supernet's scale, its weights and its BatchNorms."""
         stem = CifarStem(supernet.in_channels, supernet.stem.channels)
-        network = cls(genotype, stem, **supernet.scale, norm=search_norm, pool_norm=True)
+        network = cls(genotype, stem, *supernet.scale, norm=search_norm, pool_norm=True)
         source = supernet.state_dict()
         renamed: dict[str, Tensor] = {}
         flat = {"normal": genotype.normal, "reduce": genotype.reduce}

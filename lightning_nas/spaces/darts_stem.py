@@ -24,7 +24,7 @@ class CifarStem(nn.Sequential):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``[N, in_channels, H, W]`` to two tensors ``[N, channels, H, W]``."""
-        features = super().forward(images)
+        features: Tensor = super().forward(images)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return features, features
 
 

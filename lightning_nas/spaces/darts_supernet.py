@@ -70,7 +70,7 @@ class DartsSupernet(nn.Module):
         stem_multiplier: int,
     ) -> None:
         super().__init__()
-        self.scale = {"channels": channels, "layers": layers, "classes": classes}
+        self.scale = (channels, layers, classes)
         self.in_channels = in_channels
         self.divisor = 2 ** len(set(reductions(layers)))
         stem = stem_multiplier * channels

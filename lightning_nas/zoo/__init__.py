@@ -4,13 +4,13 @@ from pathlib import Path
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.zoo.darts import (
-    AmoebaNet,
     DARTS_V1,
     DARTS_V2,
-    NASNet,
     PC_DARTS,
     PC_DARTS_IMAGE,
     PDARTS,
+    AmoebaNet,
+    NASNet,
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -45,13 +45,13 @@ def find_architecture(name: str | Path) -> Architecture:
 
 
 __all__ = [
-    "AmoebaNet",
     "ARCHITECTURES",
     "DARTS_V1",
     "DARTS_V2",
-    "NASNet",
     "PC_DARTS",
     "PC_DARTS_IMAGE",
     "PDARTS",
+    "AmoebaNet",
+    "NASNet",
     "find_architecture",
 ]
