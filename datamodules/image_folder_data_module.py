@@ -121,22 +121,26 @@ class ImageFolderDataModule(ImageDataModule):
         return images.decode_all(show_progress) if images.nbytes <= self.memory_limit else images
 
     def _look(self) -> None:
-        """Find the classes and the size of the images."""
+        """Find the classes, the training files and the size of the images, once."""
+        if self.class_names:
+            return
+        names = self._names_in_train()
+        files = LabelledFiles.scan(self.root / "train")
+        size = image_size_of(files.paths[0]) if self.image_size is None else (self.image_size, self.image_size)
+        self.image_shape = (self.channels, *size)
+        self._train_files, self.class_names, self.classes = files, names, len(names)
+
+    def _names_in_train(self) -> list[str]:
         train = self.root / "train"
         for folder in (self.root, train):
             if not folder.is_dir():
                 raise FileNotFoundError(
                     f"Expected images in {train}/<class>/ but got no folder {folder}; correct `root` or create it."
                 )
-        self.class_names = class_names(train)
-        self.classes = len(self.class_names)
-        if self.classes < 2:
-            raise ValueError(f"Expected at least two class folders in {train} but got {self.class_names}.")
-        self._train_files = LabelledFiles.scan(train)
-        size = (
-            image_size_of(self._train_files.paths[0]) if self.image_size is None else (self.image_size, self.image_size)
-        )
-        self.image_shape = (self.channels, *size)
+        names = class_names(train)
+        if len(names) < 2:
+            raise ValueError(f"Expected at least two class folders in {train} but got {names}.")
+        return names
 
     def _check_same_classes(self, part: Part) -> None:
         names = class_names(self.root / part)

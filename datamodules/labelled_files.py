@@ -1,5 +1,6 @@
 """The files of a folder with one sub-folder for each class."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ def class_names(folder: Path) -> list[str]:
 
 def _files_of_class(folder: Path) -> list[Path]:
     # Hidden files are what file managers leave behind (.DS_Store); anything else should be an image.
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    walk = os.walk(folder, followlinks=True)
+    found = sorted(os.path.join(top, name) for top, _, names in walk for name in names if not name.startswith("."))
     if not found:
         raise ValueError(
             f"Expected images in every class folder but got none in {folder}; remove the folder or fill it."
         )
-    return found
+    return [Path(path) for path in found]
 
 
 @dataclass(frozen=True)

@@ -24,4 +24,4 @@ class TensorImages(ImageSet):
     def __getitems__(self, indices: list[int]) -> Batch:
         """Return images [N, C, H, W] and labels [N]."""
         chosen = torch.tensor(indices)
-        return self.images[chosen], self.labels[chosen]
+        return self.images.index_select(0, chosen), self.labels.index_select(0, chosen)

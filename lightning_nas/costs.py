@@ -1,5 +1,7 @@
 """What a network costs: parameters, multiply-adds, latency."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,18 @@ def count_parameters(network: nn.Module, *, auxiliary: bool = False) -> int:
         auxiliary: Whether to count what has "auxiliary" in its name too.
     """
     return sum(p.numel() for name, p in network.named_parameters() if auxiliary or "auxiliary" not in name)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put the network in evaluation mode, and every module back in its own mode afterwards."""
+    training = {module: module.training for module in network.modules()}
+    try:
+        network.eval()
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
 
 
 def _to_meta(value: object) -> object:
@@ -38,15 +52,9 @@ def count_multiply_adds(network: nn.Module, *inputs: object) -> int:
         >>> count_multiply_adds(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(1, 3, 32, 32))
         221184
     """
-    training = {module: module.training for module in network.modules()}
     state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    try:
-        network.eval()
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            functional_call(network, state, tuple(_to_meta(value) for value in inputs))
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    with _evaluating(network), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        functional_call(network, state, tuple(_to_meta(value) for value in inputs))
     return int(counter.get_total_flops()) // 2
 
 
@@ -78,14 +86,7 @@ def measure_latency(network: nn.Module, example: Tensor, *, threads: int = 1, mi
         threads: CPU threads to use.
         min_seconds: How long to measure at least.
     """
-    training = network.training
-    try:
-        network.eval()
-        with torch.inference_mode():
-            timer = benchmark.Timer(
-                "network(example)", globals={"network": network, "example": example}, num_threads=threads
-            )
-            measured = timer.blocked_autorange(min_run_time=min_seconds)
-    finally:
-        network.train(training)
+    timer = benchmark.Timer("network(example)", globals={"network": network, "example": example}, num_threads=threads)
+    with _evaluating(network), torch.inference_mode():
+        measured = timer.blocked_autorange(min_run_time=min_seconds)
     return Latency(measured.median, measured.iqr, threads, example.device.type, len(example))

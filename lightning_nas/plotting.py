@@ -7,6 +7,7 @@ a line that passes a column gets a free row there. Lines bend only between colum
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import accumulate, combinations, pairwise
 from math import inf
 from pathlib import Path
@@ -39,7 +40,6 @@ _COLORS = {  # fill, border and text of nodes, then of operations: the first key
 # The bundled font gives the same picture on every machine, whatever the user's matplotlib style says.
 _FONT = FontProperties(family="DejaVu Sans", size=9, math_fontfamily="dejavusans")
 _TITLE_FONT = FontProperties(family="DejaVu Sans", size=11, weight="bold", math_fontfamily="dejavusans")
-
 _Columns = list[list["_Item"]]
 _Segments = list[tuple["_Item", "_Item"]]
 
@@ -157,7 +157,7 @@ def _layout(graph: CellGraph) -> _Layout:
     spans = _spread(columns, segments, rows)
     width = max(spans[-1][1], _MARGIN + _text_width(graph.name, _TITLE_FONT)) + _MARGIN
     folded = tuple((source, target, re.sub(r"^(.+)_(.+)$", r"\1\n\2", label)) for source, target, label in graph.edges)
-    if width > _ROW_WIDTH and folded != graph.edges:
+    if spans[-1][1] + _MARGIN > _ROW_WIDTH and folded != graph.edges:
         return _layout(CellGraph(graph.name, graph.nodes, folded))
     return _Layout(rows, spans, segments, width, max(row + item.room / 2 for item, row in rows.items()) + _MARGIN)
 
@@ -190,7 +190,7 @@ def _segments(graph: CellGraph, nodes: Mapping[str, _Item]) -> _Segments:
 def _untangle(columns: _Columns, segments: _Segments) -> _Columns:
     """Sort every column by the mean place of its neighbours, to and fro, and keep the order with fewest crossings."""
     orders = [columns]
-    for step in [1, -1] * 12:
+    for step in [1, -1] * 6:
         columns = list(columns)
         for index in range(len(columns))[::step]:
             places = {item: (row + 0.5) / len(column) for column in columns for row, item in enumerate(column)}
@@ -209,14 +209,13 @@ def _wish(item: _Item, segments: _Segments, places: Mapping[_Item, float], steps
     """Return the mean place of the item's neighbours in the column before (1), after (-1), or both."""
     near = [a if b == item else b for a, b in segments if (b == item and 1 in steps) or (a == item and -1 in steps)]
     weights = [4 if item.kind == other.kind == "bend" else 1 for other in near]  # passing lines run straight
-    total = sum(weight * places[other] for weight, other in zip(weights, near, strict=True))
-    return total / sum(weights) if near else places[item]
+    return sum(w * places[x] for w, x in zip(weights, near, strict=True)) / sum(weights) if near else places[item]
 
 
 def _align(columns: _Columns, segments: _Segments) -> dict[_Item, float]:
     """Draw every item towards its neighbours, with the order and the distances in its column kept."""
     rows = {item: 0.0 for column in columns for item in column}
-    for step in [1, -1] * 30:
+    for step in [1, -1] * 15:
         for column in columns[::step]:
             rows |= _separate({item: _wish(item, segments, rows, {1, -1}) for item in column})
     return rows
@@ -258,6 +257,7 @@ def _spread(columns: _Columns, segments: _Segments, rows: Mapping[_Item, float])
     return spans
 
 
+@cache
 def _text_width(text: str, font: FontProperties) -> float:
     return _write(Figure(dpi=_DPI), (0, 0), text, fontproperties=font).get_window_extent().width / _DPI
 

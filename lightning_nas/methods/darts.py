@@ -243,7 +243,7 @@ class DartsModule(SearchModule):
             "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
-        self.log_dict(state)
+        self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
 
     def mixtures(self, alphas: Sequence[Tensor]) -> dict[str, Mixture]:
         """Return the mixtures that alphas stand for, a softmax over the candidates of every row."""

@@ -66,8 +66,14 @@ class SearchSpace(ABC):
                 raise ValueError(f"Expected {decision.name!r} to be one of {decision.choices} but got {value!r}")
 
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Return a valid architecture in which one decision has another value."""
+        """Return a valid architecture in which one decision has another value.
+
+        Raises:
+            ValueError: If there is no other architecture.
+        """
         self.validate(architecture)
+        if self.size == 1:
+            raise ValueError(f"Expected a space of more than one architecture but got {self.name!r}")
         while True:
             decision = pick([d for d in self.decisions if len(d.choices) > 1], generator)
             others = [choice for choice in decision.choices if choice != architecture.values[decision.name]]

@@ -209,6 +209,7 @@ class DartsSpace(SearchSpace):
         """
         genotype = self.genotype(architecture)
         if isinstance(weights_from, DartsSupernet):
+            self._check_supernet(weights_from)
             return DartsNetwork.inherit(genotype, weights_from)
         if weights_from is not None:
             raise TypeError(f"Expected `weights_from` to be a supernet of this space but got {type(weights_from)}")
@@ -234,6 +235,11 @@ class DartsSpace(SearchSpace):
         if self.concat != "all":
             raise ValueError(f'Expected a space with concat="all" for a supernet but got {self.name!r}')
         return DartsSupernet(self.operations, self.nodes, channels, layers, classes, in_channels, stem_multiplier)
+
+    def _check_supernet(self, supernet: DartsSupernet) -> None:
+        own, given = (self.nodes, self.operations, "all"), (supernet.nodes, supernet.operations, self.concat)
+        if own != given:
+            raise ValueError(f"Expected `weights_from` to be a supernet of {self.name!r} but got one of another space")
 
     def discretize(self, weights: Mapping[str, Tensor]) -> Architecture:
         """Keep the two strongest inputs of every node, each with its strongest operation besides ``"none"``.

@@ -93,6 +93,7 @@ class DartsNetwork(nn.Module):
         """Build the network with the supernet's scale, its weights and its BatchNorms."""
         stem = CifarStem(supernet.in_channels, supernet.stem.channels)
         network = cls(genotype, stem, *supernet.scale, norm=search_norm, pool_norm=True)
+        network.to(supernet.classifier.weight)  # its device and precision
         source = supernet.state_dict()
         renamed: dict[str, Tensor] = {}
         flat = {"normal": genotype.normal, "reduce": genotype.reduce}

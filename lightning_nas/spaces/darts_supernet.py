@@ -70,6 +70,8 @@ class DartsSupernet(nn.Module):
         stem_multiplier: int,
     ) -> None:
         super().__init__()
+        self.operations = tuple(operations)
+        self.nodes = nodes
         self.scale = (channels, layers, classes)
         self.in_channels = in_channels
         self.divisor = 2 ** len(set(reductions(layers)))

@@ -127,6 +127,7 @@ class NasBench201Network(Skeleton):
     def inherit(cls, operations: Sequence[str], supernet: NasBench201Supernet) -> Self:
         """Build the network with the supernet's scale, its weights and its way of normalising."""
         network = cls(operations, **supernet.scale, norm=batch_norm)
+        network.to(supernet.classifier.weight)  # its device and precision
         source = supernet.state_dict()
         renamed = {}
         for name in network.state_dict():

@@ -39,4 +39,4 @@ def parse_space_name(name: str) -> tuple[str, dict[str, Setting]]:
         ('darts', {'nodes': 5, 'distinct_inputs': False})
     """
     base, _, query = name.partition("?")
-    return base, {key: _value(key, text) for key, text in parse_qsl(query)}
+    return base, {key: _value(key, text) for key, text in parse_qsl(query, keep_blank_values=True)}

@@ -5,7 +5,7 @@ from lightning_nas.datamodules.seeding import derive_seed, make_generator
 
 def test_same_key_same_seed() -> None:
     # A constant, because a change would silently change every data order.
-    assert derive_seed(0, "train", 1) == derive_seed(0, "train", 1) == 6119904842103386353
+    assert derive_seed(0, "train", 1) == derive_seed(0, "train", 1) == 5616652951175793923
 
 
 def test_keys_do_not_add_up() -> None:

@@ -1,0 +1,114 @@
+"""Writes down what a search has found, while it runs and at its end."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_nas._lightning import pl
+from lightning_nas.architecture import Architecture
+from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.methods.base import SearchModule
+from lightning_nas.plotting import plot_cells, save_figure
+
+
+class DeriveArchitecture(pl.Callback):
+    """Derives the architecture every few epochs and at the end, writes it, draws it and logs what it costs.
+
+    The folder then holds ``architecture.json``, ``cells.png`` and ``cells.svg`` of the latest epoch, and
+    ``history.json`` with the architecture of every epoch asked for. Logged are ``derived/params`` and, with an
+    ``input_shape``, ``derived/macs`` of the network that would be trained next.
+
+    Args:
+        dirpath: Folder to write to; by default the logger's folder, or else the Trainer's.
+        every_n_epochs: Epochs from one derivation to the next.
+        scale: Size of the network whose costs are logged, passed to ``space.build``; the paper's by default.
+        input_shape: Shape of one input, ``(channels, height, width)`` for images; ``None`` logs no multiply-adds.
+
+    Raises:
+        ValueError: If ``every_n_epochs`` is not positive.
+    """
+
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        every_n_epochs: int = 1,
+        scale: Mapping[str, Any] | None = None,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"Expected `every_n_epochs` to be at least 1 but got {every_n_epochs}")
+        self.dirpath = None if dirpath is None else Path(dirpath)
+        self.every_n_epochs = every_n_epochs
+        self.scale = dict(scale or {})
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.history: list[dict[str, Any]] = []
+        self._folder = Path()
+
+    @property
+    def state_key(self) -> str:
+        """Tells the callbacks of one Trainer apart by their folders."""
+        return f"DeriveArchitecture[{self.dirpath}]"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history as plain data."""
+        return {"history": list(self.history)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the history of the run that is resumed."""
+        self.history = list(state_dict["history"])
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check that the module is a search, and that ``scale`` and ``input_shape`` fit each other."""
+        if not isinstance(pl_module, SearchModule):
+            raise TypeError(
+                f"Expected DeriveArchitecture to run with a search, a module with derive(), but got {type(pl_module)}"
+            )
+        self._folder = self.dirpath or Path(trainer.log_dir or trainer.default_root_dir)
+        if stage == "fit":
+            self.costs(pl_module, pl_module.derive())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Derive, log and write, if this epoch is asked for."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._record(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Derive and write the last architecture, if its epoch was not asked for."""
+        if not self.history or self.history[-1]["epoch"] < trainer.current_epoch - 1:
+            self._record(trainer, pl_module, epoch=trainer.current_epoch - 1)
+
+    def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int | None = None) -> None:
+        assert isinstance(pl_module, SearchModule)
+        architecture = replace(pl_module.derive(), metrics=_finite(trainer.callback_metrics))
+        if epoch is None:
+            pl_module.log_dict({name: float(value) for name, value in self.costs(pl_module, architecture).items()})
+        entry = {"epoch": trainer.current_epoch if epoch is None else epoch, "architecture": architecture.to_dict()}
+        self.history = [earlier for earlier in self.history if earlier["epoch"] < entry["epoch"]] + [entry]
+        if trainer.is_global_zero:
+            self._write(pl_module, architecture)
+
+    def costs(self, module: SearchModule, architecture: Architecture) -> dict[str, int]:
+        """Return ``derived/params`` and, with an ``input_shape``, ``derived/macs``; nothing is computed or allocated."""
+        with torch.device("meta"):
+            network = module.space.build(architecture, **self.scale)
+            costs = {"derived/params": count_parameters(network)}
+            if self.input_shape is not None:
+                costs["derived/macs"] = count_multiply_adds(network, torch.empty(1, *self.input_shape))
+        return costs
+
+    def _write(self, module: SearchModule, architecture: Architecture) -> None:
+        architecture.save(self._folder / "architecture.json")
+        figure = plot_cells(module.space.graph(architecture))
+        save_figure(figure, self._folder / "cells.png")
+        save_figure(figure, self._folder / "cells.svg")
+        (self._folder / "history.json").write_text(json.dumps(self.history, indent=1) + "\n", encoding="utf-8")
+
+
+def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

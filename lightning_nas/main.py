@@ -1,0 +1,75 @@
+"""The command line. It imports nothing heavy before a command needs it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning_nas
+
+LIGHTNING_COMMANDS = {
+    "fit": "run a search or a retraining from a YAML config",
+    "validate": "evaluate on the validation data",
+    "test": "evaluate on the test data",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(prog="lightning-nas", description=lightning_nas.__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has one
+    top.add_argument("--version", action="version", version=lightning_nas.__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, help_text in LIGHTNING_COMMANDS.items():
+        commands.add_parser(name, help=help_text + f" (all options: {name} --help)", add_help=False)
+
+    demo = commands.add_parser("demo", help="search, derive and retrain on small real images, in a few minutes")
+    demo.add_argument("--output-dir", type=Path, default=Path("lightning-nas-demo"), help="folder for the results")
+    demo.add_argument("--seed", type=int, default=0, help="seed of everything random")
+
+    derive = commands.add_parser("derive", help="write the architecture that a search's checkpoint holds")
+    derive.add_argument("checkpoint", type=Path)
+    derive.add_argument("--output-dir", type=Path, help="folder for architecture.json and the drawing of its cells")
+
+    commands.add_parser("spaces", help="list the search spaces and the published architectures")
+
+    cost = commands.add_parser("cost", help="count parameters and multiply-adds of an architecture's network")
+    cost.add_argument("architecture", help="a JSON file, or the name of a published architecture")
+    cost.add_argument("--scale", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. channels=36 layers=20")
+    cost.add_argument("--input-shape", type=int, nargs="+", default=[3, 32, 32], help="channels, height, width")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in LIGHTNING_COMMANDS:
+        from lightning_nas.commands.lightning import run_lightning
+
+        run_lightning(words)
+        return 0
+    arguments = parser().parse_args(words)
+    try:
+        if arguments.command == "demo":
+            from lightning_nas.commands.demo import run_demo
+
+            run_demo(arguments.output_dir, arguments.seed)
+        elif arguments.command == "derive":
+            from lightning_nas.commands.derive import run_derive
+
+            run_derive(arguments.checkpoint, arguments.output_dir)
+        elif arguments.command == "spaces":
+            from lightning_nas.commands.spaces import run_spaces
+
+            run_spaces()
+        else:
+            from lightning_nas.commands.cost import run_cost
+
+            run_cost(arguments.architecture, arguments.scale, arguments.input_shape)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"lightning-nas {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
