@@ -84,7 +84,7 @@ class DeriveArchitecture(pl.Callback):
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int | None = None) -> None:
         assert isinstance(pl_module, SearchModule)
-        architecture = replace(pl_module.derive(), metrics=_finite(trainer.callback_metrics))
+        architecture = replace(pl_module.derive(), metrics=_validation(trainer.callback_metrics))
         if epoch is None:
             pl_module.log_dict({name: float(value) for name, value in self.costs(pl_module, architecture).items()})
         entry = {"epoch": trainer.current_epoch if epoch is None else epoch, "architecture": architecture.to_dict()}
@@ -93,7 +93,7 @@ class DeriveArchitecture(pl.Callback):
             self._write(pl_module, architecture)
 
     def costs(self, module: SearchModule, architecture: Architecture) -> dict[str, int]:
-        """Return ``derived/params`` and, with an ``input_shape``, ``derived/macs``; nothing is computed or allocated."""
+        """Return ``derived/params`` and, with an ``input_shape``, ``derived/macs``; nothing is allocated."""
         with torch.device("meta"):
             network = module.space.build(architecture, **self.scale)
             costs = {"derived/params": count_parameters(network)}
@@ -109,6 +109,7 @@ class DeriveArchitecture(pl.Callback):
         (self._folder / "history.json").write_text(json.dumps(self.history, indent=1) + "\n", encoding="utf-8")
 
 
-def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
-    values = {name: float(value) for name, value in metrics.items()}
+def _validation(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite validation metrics: the only ones that are of this epoch in a resumed run, too."""
+    values = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
     return {name: value for name, value in values.items() if math.isfinite(value)}

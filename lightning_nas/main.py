@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import lightning_nas
@@ -16,7 +15,7 @@ LIGHTNING_COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(prog="lightning-nas", description=lightning_nas.__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has one
+    top = argparse.ArgumentParser(prog="lightning-nas", description="Neural architecture search on PyTorch Lightning.")
     top.add_argument("--version", action="version", version=lightning_nas.__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in LIGHTNING_COMMANDS.items():
@@ -39,15 +38,14 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in LIGHTNING_COMMANDS:
+def main() -> int:
+    """Run the command that ``sys.argv`` names; return the exit code."""
+    if sys.argv[1:] and sys.argv[1] in LIGHTNING_COMMANDS:
         from lightning_nas.commands.lightning import run_lightning
 
-        run_lightning(words)
+        run_lightning()
         return 0
-    arguments = parser().parse_args(words)
+    arguments = parser().parse_args()
     try:
         if arguments.command == "demo":
             from lightning_nas.commands.demo import run_demo

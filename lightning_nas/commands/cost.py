@@ -1,6 +1,7 @@
 """``lightning-nas cost``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -9,7 +10,7 @@ from lightning_nas.spaces.registry import get_space
 from lightning_nas.zoo import find_architecture
 
 
-def parse_scale(items: Sequence[str]) -> dict[str, int | str]:
+def parse_scale(items: Sequence[str]) -> dict[str, Any]:
     """Read ``["channels=36", "stem=cifar"]``.
 
     Raises:
@@ -29,8 +30,12 @@ def run_cost(name: str, scale: Sequence[str], input_shape: Sequence[int]) -> Non
         try:
             network = get_space(architecture.space).build(architecture, **parse_scale(scale))
         except TypeError as error:
-            raise ValueError(f"Expected a scale that space {architecture.space!r} has but got {list(scale)}: {error}") from error
+            raise ValueError(
+                f"Expected a scale that space {architecture.space!r} has but got {list(scale)}: {error}"
+            ) from error
         multiply_adds = count_multiply_adds(network, torch.empty(1, *input_shape))
     print(f"space          {architecture.space}")
     print(f"parameters     {count_parameters(network):,}")
-    print(f"multiply-adds  {multiply_adds:,}  (convolutions and linear layers, input {'x'.join(map(str, input_shape))})")
+    print(
+        f"multiply-adds  {multiply_adds:,}  (convolutions and linear layers, input {'x'.join(map(str, input_shape))})"
+    )

@@ -1,7 +1,7 @@
 """``lightning-nas fit``, ``validate`` and ``test``: Lightning's own command line on our modules."""
 
-from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import lightning_nas.callbacks
 import lightning_nas.datamodules
@@ -11,17 +11,17 @@ import lightning_nas.tasks
 from lightning_nas._lightning import package_name, pl
 
 
-def run_lightning(words: Sequence[str]) -> None:
-    """Run LightningCLI; class names of this package need no module path.
+def run_lightning(**options: Any) -> Any:
+    """Run LightningCLI on ``sys.argv``; class names of this package need no module path.
 
     Args:
-        words: The subcommand and its options.
+        options: Passed to LightningCLI, ``run=False`` to only make what a config asks for.
     """
     for room in (lightning_nas.datamodules, lightning_nas.callbacks, lightning_nas.methods, lightning_nas.tasks):
         for name in room.__all__:  # importing a class makes its short name known
             getattr(room, name)
     cli = import_module(f"{package_name()}.cli")
-    cli.LightningCLI(
+    return cli.LightningCLI(
         pl.LightningModule,
         pl.LightningDataModule,
         subclass_mode_model=True,
@@ -29,5 +29,5 @@ def run_lightning(words: Sequence[str]) -> None:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        args=list(words),
+        **options,
     )

@@ -162,10 +162,11 @@ class DartsModule(SearchModule):
             )
         return epochs
 
-    def on_train_epoch_start(self) -> None:
-        """Set the learning rate of the weights for this epoch."""
-        optimizer = self._optimizers()[0]
-        for group in optimizer.param_groups:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate of the weights for this epoch, and seed torch for this batch."""
+        super().on_train_batch_start(batch, batch_idx)
+        # at every batch: a run resumed from the last batch of an epoch never gets to the start of the next
+        for group in self._optimizers()[0].param_groups:
             initial = group.setdefault("initial_lr", group["lr"])
             group["lr"] = cosine(self.current_epoch, self._schedule_length(), initial, self.min_learning_rate)
 
@@ -188,6 +189,7 @@ class DartsModule(SearchModule):
         if self.grad_clip is not None:
             self.clip_gradients(optimizer.optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
         optimizer.step()
+        torch.clear_autocast_cache()  # it would keep low-precision copies of the old weights for an alpha step
         self.record("train", evaluation, batch_size(batch))
 
     def _alpha_step(self, weights_batch: Any, architecture_batch: Any) -> None:

@@ -23,10 +23,12 @@ class RetrainModule(TaskModule):
     """Trains the network of an architecture, by default with the recipe of DARTS for CIFAR-10.
 
     Cutout is the data module's; the Trainer's ``gradient_clip_val`` takes the place of ``grad_clip`` where given.
+    ``load_from_checkpoint`` needs no arguments but a ``task``, ``optimizer`` or ``scheduler`` that is not the default.
 
     Args:
         space: A search space, the name of one, or ``None``: the space that the architecture names.
-        architecture: An architecture, a JSON file of one, or a name in ``lightning_nas.zoo``.
+        architecture: An architecture, a JSON file of one, what such a file holds (``checkpoint["architecture"]`` of a
+            search), or a name in ``lightning_nas.zoo``.
         task: What is learned; image classification with 10 classes by default.
         scale: Size of the network, passed to ``space.build``; the paper's by default.
         auxiliary: Train with the paper's auxiliary classifier, where the space has one.
@@ -50,7 +52,7 @@ class RetrainModule(TaskModule):
     def __init__(
         self,
         space: SearchSpace | str | None,
-        architecture: Architecture | str | Path,
+        architecture: Architecture | Mapping[str, Any] | str | Path,
         task: Task | None = None,
         *,
         scale: Mapping[str, Any] | None = None,
@@ -61,18 +63,25 @@ class RetrainModule(TaskModule):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         seed: int = 0,
     ) -> None:
-        if not isinstance(architecture, Architecture):
+        if isinstance(architecture, Mapping):
+            architecture = Architecture.from_dict(dict(architecture))
+        elif not isinstance(architecture, Architecture):
             architecture = find_architecture(architecture)
         super().__init__(architecture.space if space is None else space, task, seed)
         if not 0 <= drop_path < 1:
             raise ValueError(f"Expected `drop_path` in [0, 1) but got {drop_path}")
         self.architecture = architecture
+        self.scale = dict(scale or {})
+        self.auxiliary = auxiliary
         self.drop_path = drop_path
         self.grad_clip = grad_clip
         self.optimizer = optimizer or partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)
         self.scheduler = scheduler
         with fixed_seed(derive_seed(seed, "weights")):
-            self.network = self.space.build(architecture, auxiliary=auxiliary, **(scale or {}))
+            self.network = self.space.build(architecture, auxiliary=auxiliary, **self.scale)
+        # plain data only: a checkpoint must load with weights_only
+        plain = {name: getattr(self, name) for name in ("scale", "auxiliary", "drop_path", "grad_clip", "seed")}
+        self.save_hyperparameters({"space": self.space.name, "architecture": architecture.to_dict(), **plain})
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped each epoch."""
@@ -97,8 +106,10 @@ class RetrainModule(TaskModule):
         if value is not None:
             self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
 
-    def on_train_epoch_start(self) -> None:
-        """Set the probability of dropping a path for this epoch."""
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the probability of dropping a path for this epoch, and seed torch for this batch."""
+        super().on_train_batch_start(batch, batch_idx)
+        # at every batch: a run resumed in the middle of an epoch never gets to its start
         epochs = self.trainer.max_epochs or 0
         for module in self.network.modules():
             if isinstance(module, DropPath):

@@ -19,12 +19,12 @@ def without_batch_norm(network: nn.Module) -> nn.Module:
 
 
 class PlainDarts(DartsSpace):
-    def supernet(self, **scale: Any) -> nn.Module:
+    def supernet(self, **scale: Any) -> nn.Module:  # type: ignore[override]  # the scale is not spelled out
         return without_batch_norm(super().supernet(**scale))
 
 
 class PlainNasBench201(NasBench201Space):
-    def supernet(self, **scale: Any) -> nn.Module:
+    def supernet(self, **scale: Any) -> nn.Module:  # type: ignore[override]  # the scale is not spelled out
         return without_batch_norm(super().supernet(**scale))
 
 

@@ -1,0 +1,185 @@
+"""Compare the sizes of the published networks with ours: parameters and multiply-adds, to the last digit.
+
+Prints a table and exits with 1 on any difference. Run it with ``python benchmarks/published_counts.py``.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lightning_nas.architecture import Architecture
+from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.spaces import DartsSpace, Mixture, NasBench201Space, get_space
+from lightning_nas.zoo import ARCHITECTURES
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sizes of a network; ``None`` where no number is known.
+
+    Args:
+        parameters: All but those of the auxiliary classifier.
+        multiply_adds: Of convolutions and linear layers, for one image.
+        auxiliary: Parameters of the auxiliary classifier.
+    """
+
+    parameters: int
+    multiply_adds: int | None = None
+    auxiliary: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published network.
+
+    Args:
+        name: What it is.
+        expected: Its sizes.
+        build: Makes the network, and what its forward takes.
+    """
+
+    name: str
+    expected: Counts
+    build: Callable[[], tuple[nn.Module, tuple[Any, ...]]]
+
+
+DARTS, BENCH = DartsSpace(), NasBench201Space()
+CIFAR: dict[str, Any] = {"auxiliary": True}
+IMAGENET: dict[str, Any] = {"auxiliary": True, "stem": "imagenet"}
+
+# CIFAR-10 C=36 L=20, ImageNet C=48 L=14. Counted apart from this package, from a reading of the authors' code
+# (github.com/quark0/darts, cnn/model.py). They round to the figures of its README (3.3M, 4.7M) and to the comments in
+# FairDARTS' genotypes.py (528M and 3.3M for DARTS_V2, 532M and 3.43M for PDARTS).
+GENOTYPES = {
+    "DARTS_V1": (Counts(3_169_414, 500_987_520, 476_426), Counts(4_510_432, 505_864_704, 1_260_776)),
+    "DARTS_V2": (Counts(3_349_342, 528_359_040, 476_426), Counts(4_718_752, 529_911_552, 1_260_776)),
+    "NASNet": (Counts(3_830_950, 603_452_448, 457_994), Counts(5_564_320, 604_031_616, 1_236_200)),
+    "AmoebaNet": (Counts(3_145_078, 488_931_552, 457_994), Counts(4_627_360, 526_746_624, 1_236_200)),
+    "PDARTS": (Counts(3_433_798, 532_174_464, 476_426), Counts(4_944_352, 542_819_328, 1_260_776)),
+    "PC_DARTS": (Counts(3_634_678, 556_670_592, 476_426), None),
+    "PC_DARTS_IMAGE": (None, Counts(5_342_464, 581_627_328, 1_260_776)),
+}
+# One operation on inputs 0 and 1 everywhere: the same counter.
+UNIFORM = {
+    "sep_conv_3x3": (Counts(4_701_718, None, 476_426), Counts(6_548_320, None, 1_260_776)),
+    "skip_connect": (Counts(1_580_950, None, 476_426), Counts(2_800_480, None, 1_260_776)),
+}
+# Channels and cells of DARTS_V2 and of the supernet. 1,930,618 is asserted in NASLib too (test_darts_search_space.py).
+SMALL = {(4, 3): Counts(2_858, 1_442_432), (16, 8): Counts(246_106)}
+SUPERNETS = {(16, 8): Counts(1_930_618, 300_255_744), (4, 3): Counts(72_854), (8, 3): Counts(209_442)}
+# C=16, N=5 and C=8, N=1. Counted apart from this package, from a reading of github.com/D-X-Y/AutoDL-Projects.
+SKIPS = (Counts(73_306, 7_783_040), Counts(18_738, 2_056_512))
+CELLS = {
+    "nor_conv_3x3": (Counts(1_531_546, 220_119_680), Counts(91_986, 12_673_344)),
+    "nor_conv_1x1": (Counts(241_306, 31_376_000), Counts(27_474, 3_236_160)),
+    "skip_connect": SKIPS,
+    "avg_pool_3x3": SKIPS,
+    "none": SKIPS,
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|": (
+        Counts(1_073_466, 153_272_960),
+        Counts(69_026, 9_331_008),
+    ),
+}
+
+
+def images(size: int = 32) -> torch.Tensor:
+    """Return one image; only its shape matters."""
+    return torch.zeros(1, 3, size, size)
+
+
+def discrete(name: str, expected: Counts, architecture: Architecture, **settings: Any) -> Row:
+    """Return the row of a DARTS network."""
+    space = get_space(architecture.space)
+    size = 224 if settings.get("stem") == "imagenet" else 32
+    return Row(name, expected, lambda: (space.build(architecture, **settings), (images(size),)))
+
+
+def genotype_rows() -> Iterable[Row]:
+    """Yield the published genotypes and the uniform cells, for both data sets."""
+    uniform = {op: DARTS.from_genotype([(op, 0), (op, 1)] * 4, [(op, 0), (op, 1)] * 4) for op in UNIFORM}
+    for name, both in {**GENOTYPES, **UNIFORM}.items():
+        architecture = {**ARCHITECTURES, **uniform}[name]
+        for data, settings, expected in zip(("CIFAR", "ImageNet"), (CIFAR, IMAGENET), both, strict=True):
+            if expected:
+                yield discrete(f"{name} {data}", expected, architecture, **settings)
+
+
+def small_rows() -> Iterable[Row]:
+    """Yield the small DARTS_V2 networks."""
+    for (channels, layers), expected in SMALL.items():
+        name = f"DARTS_V2 C={channels} L={layers}"
+        yield discrete(name, expected, ARCHITECTURES["DARTS_V2"], channels=channels, layers=layers)
+
+
+def supernet_rows() -> Iterable[Row]:
+    """Yield the search networks of DARTS."""
+    mixtures = {group.name: Mixture(torch.zeros(len(group.rows), len(group.candidates))) for group in DARTS.groups}
+    for (channels, layers), expected in SUPERNETS.items():
+
+        def build(channels: int = channels, layers: int = layers) -> tuple[nn.Module, tuple[Any, ...]]:
+            return DARTS.supernet(channels, layers), (images(), mixtures)
+
+        yield Row(f"supernet C={channels} L={layers}", expected, build)
+
+
+def bench_rows() -> Iterable[Row]:
+    """Yield networks of NAS-Bench-201."""
+    for text, both in CELLS.items():
+        alike = {decision.name: text for decision in BENCH.decisions}
+        architecture = BENCH.from_string(text) if "~" in text else Architecture(BENCH.name, alike)
+        for (channels, cells), expected in zip(((16, 5), (8, 1)), both, strict=True):
+
+            def build(
+                architecture: Architecture = architecture, channels: int = channels, cells: int = cells
+            ) -> tuple[nn.Module, tuple[Any, ...]]:
+                return BENCH.build(architecture, channels=channels, cells=cells), (images(),)
+
+            name = "best cell" if "~" in text else text
+            yield Row(f"NAS-Bench-201 {name} C={channels} N={cells}", expected, build)
+
+
+def rows() -> list[Row]:
+    """Return all published networks."""
+    return [*genotype_rows(), *small_rows(), *supernet_rows(), *bench_rows()]
+
+
+def count(row: Row) -> Counts:
+    """Count what is known of a published network on ours; its weights are never made."""
+    with torch.device("meta"):
+        network, inputs = row.build()
+    parameters = count_parameters(network)
+    multiply_adds = None if row.expected.multiply_adds is None else count_multiply_adds(network, *inputs)
+    auxiliary = None if row.expected.auxiliary is None else count_parameters(network, auxiliary=True) - parameters
+    return Counts(parameters, multiply_adds, auxiliary)
+
+
+def line(name: str, *columns: object) -> str:
+    """Return a line of the table."""
+    texts = (f"{column:,}" if isinstance(column, int) else str(column or "-") for column in columns)
+    return f"{name:<40}" + "".join(f"{text:>14}" for text in texts)
+
+
+def compare(row: Row) -> bool:
+    """Print the published numbers beside ours, and return whether they are equal."""
+    ours, theirs = count(row), row.expected
+    pairs = [(theirs.parameters, ours.parameters), (theirs.multiply_adds, ours.multiply_adds)]
+    pairs.append((theirs.auxiliary, ours.auxiliary))
+    equal = ours == theirs
+    print(line(row.name, *(number for pair in pairs for number in pair)) + ("" if equal else "   DIFFERENT"))
+    return equal
+
+
+def main(published: Iterable[Row] | None = None) -> int:
+    """Compare all networks; return 0 if every number is equal, else 1."""
+    print(line("", "parameters", "ours", "mult-adds", "ours", "auxiliary", "ours"))
+    different = [row.name for row in (rows() if published is None else published) if not compare(row)]
+    print(f"{len(different)} of the networks differ: {different}" if different else "All numbers are equal.")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Costs against formulas by hand; the network stays as it was."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_nas.costs import Latency, count_multiply_adds, count_parameters, measure_latency
+
+ATTENTION = nn.MultiheadAttention(8, 2, batch_first=True)
+SEQUENCE = torch.zeros(1, 5, 8)
+
+
+class TestMultiplyAdds:
+    @pytest.mark.parametrize(
+        ("network", "inputs", "expected"),
+        [
+            (nn.Conv2d(3, 8, 3, padding=1), (torch.zeros(1, 3, 10, 12),), 8 * 3 * 9 * 120),
+            (nn.Conv2d(3, 8, 3, padding=1), (torch.zeros(4, 3, 10, 12),), 4 * 8 * 3 * 9 * 120),
+            (nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8), (torch.zeros(1, 8, 10, 12),), 8 * 25 * 5 * 6),
+            (nn.Conv2d(6, 4, (1, 3), groups=2), (torch.zeros(1, 6, 10, 12),), 4 * 3 * 3 * 10 * 10),
+            (nn.Conv2d(3, 8, 3, padding=2, dilation=2), (torch.zeros(1, 3, 10, 12),), 8 * 3 * 9 * 120),
+            (nn.Linear(7, 5), (torch.zeros(1, 7),), 35),
+            (nn.Linear(7, 5), (torch.zeros(2, 3, 7),), 6 * 35),
+            (nn.LSTM(6, 4), (torch.zeros(9, 1, 6),), 9 * 4 * 4 * (6 + 4)),
+            (nn.LSTM(6, 4, bidirectional=True), (torch.zeros(9, 1, 6),), 2 * 9 * 4 * 4 * (6 + 4)),
+            (ATTENTION, (SEQUENCE, SEQUENCE, SEQUENCE), 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8),
+            (nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.AvgPool2d(2)), (torch.zeros(1, 3, 8, 8),), 0),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_by_hand(self, network: nn.Module, inputs: tuple[Tensor, ...], expected: int) -> None:
+        assert count_multiply_adds(network, *inputs) == expected
+
+    def test_attention_in_evaluation_mode(self) -> None:
+        """On the CPU its fused path would count nothing."""
+        assert count_multiply_adds(ATTENTION.eval(), SEQUENCE, SEQUENCE, SEQUENCE) == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+
+    def test_nested_inputs(self) -> None:
+        class Pairs(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(4, 2)
+
+            def forward(self, first: Tensor, rest: tuple[Tensor, list[Tensor]]) -> Tensor:
+                second, (third,) = rest
+                output: Tensor = self.layer(first) + self.layer(second) + self.layer(third)
+                return output
+
+        x = torch.zeros(1, 4)
+        assert count_multiply_adds(Pairs(), x, (x, [x])) == 3 * 8
+
+    def test_shared_weights_count_at_every_use(self) -> None:
+        shared = nn.Linear(4, 4)
+        assert count_multiply_adds(nn.Sequential(shared, shared), torch.zeros(1, 4)) == 32
+
+    def test_buffers_that_are_not_saved(self) -> None:
+        class Scaled(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale: Tensor
+                self.register_buffer("scale", torch.ones(4), persistent=False)
+                self.layer = nn.Linear(4, 2)
+
+            def forward(self, x: Tensor) -> Tensor:
+                output: Tensor = self.layer(x * self.scale)
+                return output
+
+        assert count_multiply_adds(Scaled(), torch.zeros(1, 4)) == 8
+
+    def test_networks_on_the_meta_device(self) -> None:
+        with torch.device("meta"):
+            network = nn.Linear(7, 5)
+        assert count_multiply_adds(network, torch.zeros(1, 7)) == 35
+
+
+class TestParameters:
+    def test_auxiliary_classifiers_are_left_out(self) -> None:
+        network = nn.ModuleDict({"body": nn.Linear(3, 2), "auxiliary": nn.Linear(3, 5)})
+        assert count_parameters(network) == 8
+        assert count_parameters(network, auxiliary=True) == 8 + 20
+
+    def test_shared_parameters_count_once(self) -> None:
+        shared = nn.Linear(3, 2)
+        assert count_parameters(nn.Sequential(shared, shared)) == 8
+
+    def test_buffers_do_not_count(self) -> None:
+        assert count_parameters(nn.BatchNorm2d(4)) == 8
+        assert count_parameters(nn.BatchNorm2d(4, affine=False)) == 0
+
+
+def partly_frozen() -> nn.Sequential:
+    """Return a network in training mode with one part in evaluation mode."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4), nn.Dropout()))
+    network[2].eval()
+    return network
+
+
+IMAGES = torch.zeros(2, 3, 8, 8)
+MEASURES: list[Callable[[nn.Module], Any]] = [
+    lambda network: count_multiply_adds(network, IMAGES),
+    lambda network: measure_latency(network, IMAGES, min_seconds=0.001),
+]
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=["multiply-adds", "latency"])
+class TestNetworkIsLeftAlone:
+    def test_modes_and_state(self, measure: Callable[[nn.Module], Any]) -> None:
+        network = partly_frozen()
+        modes = [module.training for module in network.modules()]
+        state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        tensors = [id(tensor) for tensor in (*network.parameters(), *network.buffers())]
+        measure(network)
+        assert modes == [module.training for module in network.modules()] == [True, True, True, False, False, False]
+        assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+        assert tensors == [id(tensor) for tensor in (*network.parameters(), *network.buffers())]
+        assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+
+    def test_after_an_error_too(self, measure: Callable[[nn.Module], Any]) -> None:
+        network = nn.Sequential(partly_frozen(), nn.Linear(1, 1))
+        modes = [module.training for module in network.modules()]
+        with pytest.raises(RuntimeError):
+            measure(network)
+        assert modes == [module.training for module in network.modules()]
+        assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
+
+
+def test_a_counted_lstm_still_computes() -> None:
+    network, x = nn.LSTM(6, 4), torch.randn(3, 1, 6)
+    before = network(x)[0]
+    count_multiply_adds(network, x)
+    assert torch.equal(network(x)[0], before)
+
+
+def test_latency() -> None:
+    latency = measure_latency(nn.Flatten(), torch.zeros(3, 2, 2), min_seconds=0.01)
+    assert isinstance(latency, Latency)
+    assert 0 < latency.seconds < 1
+    assert latency.iqr >= 0
+    assert (latency.threads, latency.device, latency.batch_size) == (1, "cpu", 3)
+
+
+def test_latency_runs_the_network_in_evaluation_mode_without_gradients() -> None:
+    seen = set()
+
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add((self.training, torch.is_grad_enabled(), torch.get_num_threads()))
+            return x
+
+    measure_latency(Watched(), torch.zeros(1), threads=2, min_seconds=0.001)
+    assert seen == {(False, False, 2)}
