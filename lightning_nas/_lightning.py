@@ -20,9 +20,9 @@ def package_name() -> str:
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning.core.optimizer import LightningOptimizer
     from pytorch_lightning.utilities import CombinedLoader
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
 else:
     pl = import_module(package_name())
     LightningOptimizer = import_module(f"{pl.__name__}.core.optimizer").LightningOptimizer

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -58,11 +57,7 @@ def test_serves_both_lightning_packages(package: str) -> None:
     assert run(FIT.format(package=package)).strip().endswith("steps 2")
 
 
-@pytest.fixture(params=sorted(set(lightning_nas.__all__) - {"__version__"}))
-def name(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield request.param
-
-
+@pytest.mark.parametrize("name", sorted(set(lightning_nas.__all__) - {"__version__"}))
 def test_every_promised_name_is_there(name: str) -> None:
     assert getattr(lightning_nas, name).__name__ == name
 

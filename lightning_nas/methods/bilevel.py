@@ -11,7 +11,7 @@ where ``w' = w - xi * (momentum * buffer + dL_train/dw + weight_decay * w)`` is 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -142,12 +142,22 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
 @contextmanager
 def _full_precision(device: str) -> Iterator[None]:
     """Switch autocast and TF32 off: the finite difference's step is smaller than their rounding."""
-    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
+    switches = _precision_switches()
+    before = [getattr(backend, name) for backend, name, _ in switches]
     try:
+        for backend, name, exact in switches:
+            setattr(backend, name, exact)
         with torch.autocast(device, enabled=False):
             yield
     finally:
-        torch.backends.cudnn.allow_tf32 = convolutions
-        torch.set_float32_matmul_precision(products)
+        for (backend, name, _), value in zip(switches, before, strict=True):
+            setattr(backend, name, value)
+
+
+def _precision_switches() -> list[tuple[Any, str, Any]]:
+    """Return backends of torch, the attribute that sets their precision, and its value for full precision."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9: fails if it is mixed with the older names
+        known: Any = torch.backends  # its annotations lag behind
+        backends = (known.cuda.matmul, known.cudnn.conv, known.mkldnn.matmul, known.mkldnn.conv)
+        return [(backend, "fp32_precision", "ieee") for backend in backends]
+    return [(torch.backends.cuda.matmul, "allow_tf32", False), (torch.backends.cudnn, "allow_tf32", False)]

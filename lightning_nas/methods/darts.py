@@ -29,10 +29,6 @@ VirtualStep = Literal["local", "global"]
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-HYPERPARAMETERS = (
-    *("scale", "order", "hessian", "update_order", "bn_stats", "virtual_step", "clip_virtual", "warmup_epochs"),
-    *("grad_clip", "min_learning_rate", "schedule_epochs", "seed"),
-)
 
 
 def _check(name: str, value: object, options: Any) -> None:
@@ -128,7 +124,8 @@ class DartsModule(SearchModule):
             # no gradient is accumulated: the alpha step asks for it, and weight steps must not pay for it
             self.alphas[group.name] = nn.Parameter(initial, requires_grad=False)
         # plain data only: a checkpoint must load with weights_only
-        self.save_hyperparameters({"space": self.space.name, **{name: getattr(self, name) for name in HYPERPARAMETERS}})
+        self.save_hyperparameters(ignore=["space", "task", "scale", "weights_optimizer", "alphas_optimizer"])
+        self.save_hyperparameters({"space": self.space.name, "scale": self.scale})
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Refuse Trainer flags that do not work with this search; this is the first hook that a Trainer calls."""

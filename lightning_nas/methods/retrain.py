@@ -26,7 +26,7 @@ class RetrainModule(TaskModule):
     ``load_from_checkpoint`` needs no arguments but a ``task``, ``optimizer`` or ``scheduler`` that is not the default.
 
     Args:
-        space: A search space, the name of one, or ``None``: the space that the architecture names.
+        space: A search space, or the name of one; by default the space that the architecture names.
         architecture: An architecture, a JSON file of one, what such a file holds (``checkpoint["architecture"]`` of a
             search), or a name in ``lightning_nas.zoo``.
         task: What is learned; image classification with 10 classes by default.
@@ -39,7 +39,7 @@ class RetrainModule(TaskModule):
         seed: Seed of the initial weights and of dropped paths.
 
     Raises:
-        ValueError: If the architecture is not of the space, or ``drop_path`` is not in [0, 1).
+        ValueError: If there is no architecture, or it is not of the space, or ``drop_path`` is not in [0, 1).
 
     Example:
         >>> module = RetrainModule("darts", "DARTS_V2", scale={"channels": 4, "layers": 3}, auxiliary=False)
@@ -51,8 +51,8 @@ class RetrainModule(TaskModule):
 
     def __init__(
         self,
-        space: SearchSpace | str | None,
-        architecture: Architecture | Mapping[str, Any] | str | Path,
+        space: SearchSpace | str | None = None,
+        architecture: Architecture | Mapping[str, Any] | str | Path | None = None,
         task: Task | None = None,
         *,
         scale: Mapping[str, Any] | None = None,
@@ -63,6 +63,8 @@ class RetrainModule(TaskModule):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         seed: int = 0,
     ) -> None:
+        if architecture is None:
+            raise ValueError("Expected an `architecture` to train (an Architecture, a file or a name) but got none")
         if isinstance(architecture, Mapping):
             architecture = Architecture.from_dict(dict(architecture))
         elif not isinstance(architecture, Architecture):
@@ -80,8 +82,9 @@ class RetrainModule(TaskModule):
         with fixed_seed(derive_seed(seed, "weights")):
             self.network = self.space.build(architecture, auxiliary=auxiliary, **self.scale)
         # plain data only: a checkpoint must load with weights_only
-        plain = {name: getattr(self, name) for name in ("scale", "auxiliary", "drop_path", "grad_clip", "seed")}
-        self.save_hyperparameters({"space": self.space.name, "architecture": architecture.to_dict(), **plain})
+        self.save_hyperparameters(ignore=["space", "architecture", "task", "scale", "optimizer", "scheduler"])
+        plain = {"space": self.space.name, "architecture": architecture.to_dict(), "scale": self.scale}
+        self.save_hyperparameters(plain)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped each epoch."""

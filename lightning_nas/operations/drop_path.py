@@ -12,6 +12,8 @@ class DropPath(nn.Module):
 
     def __init__(self, probability: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= probability < 1:
+            raise ValueError(f"Expected `probability` in [0, 1) but got {probability}")
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:

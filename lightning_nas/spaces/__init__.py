@@ -2,8 +2,9 @@
 
 from lightning_nas.spaces.auxiliary import AuxiliaryLogits
 from lightning_nas.spaces.base import SearchSpace
-from lightning_nas.spaces.darts import DartsSpace, Genotype
+from lightning_nas.spaces.darts import DartsSpace
 from lightning_nas.spaces.decision_group import DecisionGroup
+from lightning_nas.spaces.genotype import Genotype
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.nasbench201 import NasBench201Space

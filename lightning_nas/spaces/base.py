@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from lightning_nas.architecture import Architecture, Decision
 from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
+from lightning_nas.spaces.settings import Setting
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ class SearchSpace(ABC):
     A space is a value: it holds no weights and no random state. Its ``name`` says everything that is needed to make it
     again (``lightning_nas.spaces.get_space``), so an architecture file is complete in itself.
     """
+
+    settings: ClassVar[Mapping[str, Setting]] = {}  # what the constructor takes, with the defaults
 
     @property
     @abstractmethod

@@ -57,6 +57,8 @@ def plan_cells(
         widths: Number of nodes that a ``"normal"`` and a ``"reduce"`` cell put out.
         after_reduction: Whether the first input of the first cell is twice as large as the second.
     """
+    if channels < 1 or layers < 1:
+        raise ValueError(f"Expected `channels` and `layers` to be at least 1 but got {channels} and {layers}")
     for index in range(layers):
         reduction = index in reductions(layers)
         channels = channels * 2 if reduction else channels

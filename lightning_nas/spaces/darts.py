@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from lightning_nas.spaces.darts_network import DartsNetwork
 from lightning_nas.spaces.darts_stem import CifarStem, ImageNetStem
 from lightning_nas.spaces.darts_supernet import DartsSupernet
 from lightning_nas.spaces.decision_group import DecisionGroup
+from lightning_nas.spaces.genotype import Genotype
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.settings import Setting, space_name
@@ -31,16 +32,8 @@ PRIMITIVES = (
     "dil_conv_5x5",
 )
 CELLS = ("normal", "reduce")
+PAPER = {"cifar": (36, 20, 10), "imagenet": (48, 14, 1000)}  # channels, layers, classes of the evaluation networks
 Node = list[tuple[str, int]]
-
-
-class Genotype(NamedTuple):
-    """The field's notation of a pair of cells: two ``(operation, input)`` pairs a node, and the nodes put out."""
-
-    normal: list[tuple[str, int]]
-    normal_concat: range | list[int]
-    reduce: list[tuple[str, int]]
-    reduce_concat: range | list[int]
 
 
 class DartsSpace(SearchSpace):
@@ -65,6 +58,13 @@ class DartsSpace(SearchSpace):
         True
     """
 
+    settings: ClassVar[Mapping[str, Setting]] = {
+        "nodes": 4,
+        "operations": PRIMITIVES,
+        "concat": "all",
+        "distinct_inputs": True,
+    }
+
     def __init__(
         self,
         nodes: int = 4,
@@ -88,8 +88,7 @@ class DartsSpace(SearchSpace):
     @property
     def name(self) -> str:
         """``"darts"``, followed by the settings that differ from the paper's."""
-        defaults: dict[str, Setting] = {"nodes": 4, "operations": PRIMITIVES, "concat": "all", "distinct_inputs": True}
-        return space_name("darts", defaults, {key: getattr(self, key) for key in defaults})
+        return space_name("darts", self.settings, {key: getattr(self, key) for key in self.settings})
 
     @cached_property
     def decisions(self) -> tuple[Decision, ...]:
@@ -213,9 +212,11 @@ class DartsSpace(SearchSpace):
             return DartsNetwork.inherit(genotype, weights_from)
         if weights_from is not None:
             raise TypeError(f"Expected `weights_from` to be a supernet of this space but got {type(weights_from)}")
-        paper = {"cifar": (36, 20, 10), "imagenet": (48, 14, 1000)}[stem]
+        if stem not in PAPER:
+            raise ValueError(f"Expected `stem` to be one of {sorted(PAPER)} but got {stem!r}")
         channels, layers, classes = (
-            given or default for given, default in zip((channels, layers, classes), paper, strict=True)
+            default if given is None else given
+            for given, default in zip((channels, layers, classes), PAPER[stem], strict=True)
         )
         before = CifarStem(in_channels, 3 * channels) if stem == "cifar" else ImageNetStem(in_channels, channels)
         return DartsNetwork(genotype, before, channels, layers, classes, auxiliary=auxiliary)

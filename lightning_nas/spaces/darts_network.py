@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Iterator
 from functools import reduce
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,7 @@ from lightning_nas.spaces.auxiliary import AuxiliaryHead, AuxiliaryLogits
 from lightning_nas.spaces.cell_plan import CellPlan, check_image_size, plan_cells, reductions
 from lightning_nas.spaces.darts_stem import CifarStem, ImageNetStem
 from lightning_nas.spaces.darts_supernet import DartsSupernet, edge_index
-
-if TYPE_CHECKING:
-    from lightning_nas.spaces.darts import Genotype
+from lightning_nas.spaces.genotype import Genotype
 
 
 class DiscreteCell(nn.Module):
@@ -60,7 +58,7 @@ class DartsNetwork(nn.Module):
 
     def __init__(
         self,
-        genotype: "Genotype",
+        genotype: Genotype,
         stem: CifarStem | ImageNetStem,
         channels: int,
         layers: int,
@@ -89,7 +87,7 @@ class DartsNetwork(nn.Module):
         self.classifier = nn.Linear(outputs[-1], classes)
 
     @classmethod
-    def inherit(cls, genotype: "Genotype", supernet: DartsSupernet) -> Self:
+    def inherit(cls, genotype: Genotype, supernet: DartsSupernet) -> Self:
         """Build the network with the supernet's scale, its weights and its BatchNorms."""
         stem = CifarStem(supernet.in_channels, supernet.stem.channels)
         network = cls(genotype, stem, *supernet.scale, norm=search_norm, pool_norm=True)

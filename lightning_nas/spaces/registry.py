@@ -1,13 +1,11 @@
 """Spaces by name."""
 
-from collections.abc import Callable
-
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.darts import DartsSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
-from lightning_nas.spaces.settings import parse_space_name
+from lightning_nas.spaces.settings import parse_settings
 
-SPACES: dict[str, Callable[..., SearchSpace]] = {"darts": DartsSpace, "nasbench201": NasBench201Space}
+SPACES: dict[str, type[SearchSpace]] = {"darts": DartsSpace, "nasbench201": NasBench201Space}
 
 
 def get_space(name: str) -> SearchSpace:
@@ -23,10 +21,10 @@ def get_space(name: str) -> SearchSpace:
         >>> get_space("darts?nodes=2").nodes
         2
     """
-    base, settings = parse_space_name(name)
+    base, _, query = name.partition("?")
     if base not in SPACES:
         raise ValueError(f"Expected a space of {sorted(SPACES)} but got {name!r}")
     try:
-        return SPACES[base](**settings)
-    except TypeError as error:
-        raise ValueError(f"Expected settings of space {base!r} but got {name!r}: {error}") from error
+        return SPACES[base](**parse_settings(query, SPACES[base].settings))
+    except ValueError as error:
+        raise ValueError(f"Expected a space with settings as darts?nodes=5 but got {name!r}: {error}") from error

@@ -23,20 +23,29 @@ def space_name(base: str, defaults: Mapping[str, Setting], settings: Mapping[str
     return f"{base}?{urlencode(changed, safe=',')}" if changed else base
 
 
-def _value(key: str, text: str) -> Setting:
-    if key == "operations":
+def _value(key: str, text: str, default: Setting) -> Setting:
+    if isinstance(default, tuple):
         return tuple(text.split(","))
-    if text in ("true", "false"):
+    if isinstance(default, bool) and text in ("true", "false"):
         return text == "true"
-    return int(text) if text.isdigit() else text
+    if isinstance(default, str) or (type(default) is int and text.isdigit()):
+        return type(default)(text)
+    raise ValueError(
+        f"Expected {key!r} to be {'true or false' if isinstance(default, bool) else 'a number'} but got {text!r}"
+    )
 
 
-def parse_space_name(name: str) -> tuple[str, dict[str, Setting]]:
-    """Split a name into its base and its settings.
+def parse_settings(query: str, defaults: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Read the part of a name behind its ``?``; a setting has the type of its default.
+
+    Raises:
+        ValueError: If there is no such setting, or its value is of another type.
 
     Example:
-        >>> parse_space_name("darts?nodes=5&distinct_inputs=false")
-        ('darts', {'nodes': 5, 'distinct_inputs': False})
+        >>> parse_settings("nodes=5&distinct_inputs=false", {"nodes": 4, "distinct_inputs": True})
+        {'nodes': 5, 'distinct_inputs': False}
     """
-    base, _, query = name.partition("?")
-    return base, {key: _value(key, text) for key, text in parse_qsl(query, keep_blank_values=True)}
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := given.keys() - defaults.keys():
+        raise ValueError(f"Expected settings of {sorted(defaults)} but got {sorted(unknown)}")
+    return {key: _value(key, text, defaults[key]) for key, text in given.items()}

@@ -427,26 +427,59 @@ def test_weights_come_back_after_an_exception(failing: str) -> None:
     with pytest.raises(RuntimeError, match=failing):
         SecondOrder(net.weights, optimizer).gradient(loss("training"), loss("validation"), net.alphas)
     assert all(torch.equal(a, b) for a, b in zip(net.weights, before, strict=True))
-    assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_tf32_setting_comes_back() -> None:
-    before = torch.backends.cudnn.allow_tf32
+NEW_NAMES = hasattr(torch.backends.cuda.matmul, "fp32_precision")  # torch 2.9
+
+
+def precisions() -> list[object]:
+    """How exact float32 products and convolutions are to be."""
+    if NEW_NAMES:
+        backends: Any = torch.backends
+        places = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        return [place.fp32_precision for place in places]
+    return [not torch.backends.cuda.matmul.allow_tf32, not torch.backends.cudnn.allow_tf32]
+
+
+def assert_difference_is_in_full_precision() -> None:
     net = Smooth()
-    seen: list[tuple[bool, str]] = []
+    before, seen = precisions(), []
 
     def training_loss() -> Tensor:
-        seen.append((torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()))
+        seen.append(precisions())
+        if len(seen) == 3:
+            raise RuntimeError("stop")
         return net.training_loss()
 
+    with pytest.raises(RuntimeError, match="stop"):
+        SecondOrder(net.weights, net.optimizer()).gradient(training_loss, net.validation_loss, net.alphas)
+    exact = ["ieee"] * 4 if NEW_NAMES else [True] * 2
+    assert before != exact
+    assert seen == [before, exact, exact]
+    assert precisions() == before
+
+
+def test_difference_is_in_full_precision() -> None:
     torch.set_float32_matmul_precision("medium")
     try:
-        SecondOrder(net.weights, net.optimizer()).gradient(training_loss, net.validation_loss, net.alphas)
+        assert_difference_is_in_full_precision()
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-    assert torch.backends.cudnn.allow_tf32 == before
-    assert seen == [(before, "medium"), (False, "highest"), (False, "highest")]
+
+
+@pytest.mark.skipif(not NEW_NAMES, reason="torch before 2.9")
+def test_difference_is_in_full_precision_with_the_new_names() -> None:
+    """Torch raises an error when the new names are set and the old ones are read."""
+    products: Any = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        with pytest.raises(RuntimeError, match="mix of the legacy and new APIs"):
+            torch.get_float32_matmul_precision()
+        assert_difference_is_in_full_precision()
+    finally:
+        products.fp32_precision = before
 
 
 # ---------------------------------------------------------------- borders

@@ -283,6 +283,18 @@ def test_exact_hessian_is_the_limit_of_the_difference(space: str, monkeypatch: p
     assert relative_error(found["first"], found["exact"]) > 0.1
 
 
+def test_look_ahead_is_clipped_when_asked() -> None:
+    def gradient(**options: Any) -> list[Tensor]:
+        module = probe(**options)
+        fit(module, limit_train_batches=1, precision="64-true")
+        return module.gradients[0]
+
+    plain = gradient(grad_clip=0.05)
+    assert relative_error(gradient(grad_clip=1e6, clip_virtual=True), plain) == 0
+    assert relative_error(gradient(grad_clip=0.05, clip_virtual=True), plain) > 0.1
+    assert relative_error(gradient(grad_clip=None, clip_virtual=True), plain) == 0
+
+
 # ---------------------------------------------------------------- dropout
 
 
@@ -334,6 +346,7 @@ def test_alphas_are_saved_and_not_optimised_as_weights() -> None:
     assert alphas == [id(alpha) for alpha in module.alphas.values()]
     assert weights == [id(weight) for weight in module.supernet.parameters()]
     assert not set(weights) & set(alphas)
+    assert all(alpha.grad is None and not alpha.requires_grad for alpha in module.alphas.values())
 
 
 class AlphasOfEpochs(pl.Callback):
@@ -634,8 +647,10 @@ def test_unsplit_data_are_refused(train: Any, got: str) -> None:
 
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_divergence_is_an_error(order: str) -> None:
+    module, trainer = darts(order=order, alphas_optimizer=partial(SGD, lr=float("inf"))), make_trainer()
     with pytest.raises(FloatingPointError, match="Expected finite alphas but got NaN or infinity in epoch 0"):
-        fit(darts(order=order, alphas_optimizer=partial(SGD, lr=float("inf"))))
+        trainer.fit(module, loaders(), DataLoader(ARCHITECTURE, 4))
+    assert trainer.global_step == 0  # at once, not at the end of the epoch
 
 
 def test_nan_alphas_derive_nothing() -> None:

@@ -226,9 +226,7 @@ class TestSupernetWeights:
             TINY.build(self.member(TINY), weights_from=foreign)
 
     def test_an_architecture_of_another_space_is_refused(self) -> None:
-        with pytest.raises(
-            ValueError, match=r"architecture of space 'darts' but got one of 'darts\?nodes=2"
-        ):
+        with pytest.raises(ValueError, match=r"architecture of space 'darts' but got one of 'darts\?nodes=2"):
             DartsSpace().build(self.member(TINY))
 
     def test_one_operation_twice_on_an_input_counts_twice(self) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lightning_nas.operations import OPERATIONS
 from lightning_nas.spaces import SPACES, DartsSpace, NasBench201Space, get_space
-from lightning_nas.spaces.settings import parse_space_name, space_name
+from lightning_nas.spaces.settings import Setting, parse_settings, space_name
 
 operation_lists = st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=1, unique=True).filter(
     lambda ops: ops != ["none"]
@@ -43,10 +43,10 @@ def test_default_settings_are_left_out_of_the_name() -> None:
     assert space_name("toy", {"a": 1}, {"a": 1}) == "toy"
 
 
-def test_settings_have_types() -> None:
-    base, parsed = parse_space_name("toy?nodes=5&flag=true&off=false&word=all&operations=a,b")
-    assert base == "toy"
-    assert parsed == {"nodes": 5, "flag": True, "off": False, "word": "all", "operations": ("a", "b")}
+def test_settings_have_the_types_of_their_defaults() -> None:
+    defaults: dict[str, Setting] = {"nodes": 1, "flag": False, "off": True, "word": "some", "names": ("c",), "rest": 7}
+    parsed = parse_settings("nodes=5&flag=true&off=false&word=5&names=a,b", defaults)
+    assert parsed == {"nodes": 5, "flag": True, "off": False, "word": "5", "names": ("a", "b")}
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,13 @@ def test_settings_have_types() -> None:
     [
         ("nasnet", r"a space of \['darts', 'nasbench201'\] but got 'nasnet'"),
         ("", r"a space of \['darts', 'nasbench201'\] but got ''"),
-        ("darts?cells=3", "settings of space 'darts' but got 'darts.cells=3'.*cells"),
-        ("darts?nodes=four", "settings of space 'darts' but got 'darts.nodes=four'"),
-        ("darts?nodes", "settings of space 'darts' but got 'darts.nodes'"),
-        ("darts?nodes=", "settings of space 'darts' but got 'darts.nodes='"),
-        ("nasbench201?nodes=4", "settings of space 'nasbench201' but got"),
+        ("darts?cells=3", "but got 'darts.cells=3': Expected settings of .*'nodes'.* but got .'cells'."),
+        ("darts?nodes=four", "but got 'darts.nodes=four': Expected 'nodes' to be a number but got 'four'"),
+        ("darts?nodes", "but got 'darts.nodes': Expected 'nodes' to be a number but got ''"),
+        ("darts?nodes=", "but got 'darts.nodes=': Expected 'nodes' to be a number but got ''"),
+        ("nasbench201?nodes=4", "but got 'nasbench201.nodes=4': Expected settings of .. but got .'nodes'."),
+        ("darts?nodes=true", "Expected 'nodes' to be a number but got 'true'"),
+        ("darts?distinct_inputs=yes", "Expected 'distinct_inputs' to be true or false but got 'yes'"),
         ("darts?nodes=0", "`nodes` to be at least 1 but got 0"),
         ("darts?operations=conv", r"but got \['conv'\]"),
     ],

@@ -1,0 +1,91 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_nas import DartsModule, RetrainModule
+from lightning_nas._lightning import CombinedLoader, pl
+from lightning_nas.commands.lightning import run_lightning
+from lightning_nas.costs import count_parameters
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval"),
+]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes what a config asks for, without running it."""
+
+    def make(path: Path) -> Any:
+        monkeypatch.setattr(sys, "argv", ["lightning-nas", "--config", str(path)])
+        monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+        with torch.random.fork_rng([]):
+            return run_lightning(run=False)
+
+    return make
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_can_be_made(path: Path, make: Any) -> None:
+    cli = make(path)
+    asked = yaml.safe_load(path.read_text())
+    assert type(cli.model).__name__ == asked["model"]["class_path"]
+    assert type(cli.datamodule).__name__ == asked["data"]["class_path"]
+    assert cli.trainer.max_epochs == asked["trainer"]["max_epochs"]
+
+
+def step(module: pl.LightningModule, size: int, classes: int) -> pl.Trainer:
+    """Train one batch of two random images."""
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(TensorDataset(images, torch.tensor([0, classes - 1])), 2)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        max_epochs=1,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    search = isinstance(module, DartsModule)
+    trainer.fit(
+        module, CombinedLoader({"weights": loader, "architecture": loader}, "max_size_cycle") if search else loader
+    )
+    return trainer
+
+
+@pytest.mark.slow
+def test_search_of_the_paper_steps(make: Any) -> None:
+    module = make(CONFIGS[0].with_name("darts_cifar10.yaml")).model
+    assert isinstance(module, DartsModule)
+    assert count_parameters(module.supernet) == 1_930_618
+    before = module.alphas["normal"].clone()
+    assert step(module, 32, 10).global_step == 1
+    moved = (module.alphas["normal"] - before).abs()
+    assert torch.allclose(moved, torch.full_like(moved, 3e-4), rtol=0.05)  # Adam's first step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "classes", "params", "rate"),
+    [("darts_cifar10_retrain", 32, 10, 3_349_342, 0.025), ("darts_imagenet_retrain", 224, 1000, 4_718_752, 0.1)],
+)
+def test_retraining_of_the_paper_steps(name: str, size: int, classes: int, params: int, rate: float, make: Any) -> None:
+    module = make(CONFIGS[0].with_name(f"{name}.yaml")).model
+    assert isinstance(module, RetrainModule)
+    assert count_parameters(module.network) == params
+    (classifier,) = [child for child in module.network.children() if isinstance(child, nn.Linear)]
+    before = classifier.weight.detach().clone()
+    trainer = step(module, size, classes)
+    assert trainer.optimizers[0].defaults["lr"] == rate
+    assert not torch.equal(classifier.weight, before)

@@ -1,0 +1,154 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_nas import Architecture, DartsModule
+from lightning_nas.main import main
+from lightning_nas.zoo import DARTS_V2
+
+SEARCH = {
+    "seed_everything": 0,
+    "model": {
+        "class_path": "DartsModule",
+        "init_args": {
+            "space": {"class_path": "lightning_nas.DartsSpace", "init_args": {"nodes": 2}},
+            "scale": {"channels": 4, "layers": 3, "in_channels": 1},
+            "order": "first",
+            "alphas_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.01}},
+        },
+    },
+    "data": {"class_path": "DigitsDataModule", "init_args": {"search": True, "max_train_images": 32, "batch_size": 8}},
+    "trainer": {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "logger": False,
+        "enable_progress_bar": False,
+        "callbacks": [{"class_path": "DeriveArchitecture"}],
+    },
+}
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lightning-nas", *words])
+    return main()
+
+
+def run(folder: Path, *words: str) -> str:
+    """Run the command line as a user does, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "lightning_nas.main", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_from_a_search_to_a_tested_network(tmp_path: Path) -> None:
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(SEARCH))
+    run(tmp_path, "fit", "--config", "search.yaml")
+    checkpoint = next((tmp_path / "checkpoints").glob("*.ckpt"))
+    assert "val/accuracy" in run(tmp_path, "validate", "--config", "search.yaml", "--ckpt_path", str(checkpoint))
+
+    run(tmp_path, "derive", str(checkpoint), "--output-dir", "derived")
+    derived = Architecture.load(tmp_path / "derived" / "architecture.json")
+    # what the callback wrote in the last epoch is what the checkpoint of that epoch holds
+    assert derived == Architecture.load(tmp_path / "architecture.json")
+    assert (tmp_path / "derived" / "cells.png").is_file()
+
+    retrain = {
+        "model": {
+            "class_path": "RetrainModule",
+            "init_args": {
+                "architecture": "derived/architecture.json",
+                "scale": {"channels": 4, "layers": 3, "in_channels": 1},
+                "auxiliary": False,
+            },
+        },
+        "data": {"class_path": "DigitsDataModule", "init_args": {"max_train_images": 32, "batch_size": 8}},
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_progress_bar": False},
+    }
+    (tmp_path / "retrain.yaml").write_text(yaml.safe_dump(retrain))
+    run(tmp_path, "fit", "--config", "retrain.yaml")
+    assert "test/accuracy" in run(tmp_path, "test", "--config", "retrain.yaml")
+
+
+def test_cost_of_a_published_architecture(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "cost", "DARTS_V2") == 0
+    output = capsys.readouterr().out
+    assert "3,349,342" in output
+    assert "528,359,040" in output
+
+
+def test_cost_of_a_file_at_another_scale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    DARTS_V2.save(tmp_path / "found.json")
+    assert call(monkeypatch, "cost", str(tmp_path / "found.json"), "--scale", "channels=4", "layers=3") == 0
+    output = capsys.readouterr().out
+    assert "2,858" in output
+    assert "1,442,432" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cost", "DARTS_V3"], "Expected a JSON file or one of"),
+        (["cost", "DARTS_V2", "--scale", "channels"], "Expected KEY=VALUE, e.g. channels=36, but got 'channels'"),
+        (["cost", "DARTS_V2", "--scale", "width=4"], "Expected a scale that space 'darts' has but got ['width=4']"),
+        (["cost", "DARTS_V2", "--input-shape", "3", "30", "30"], "divisible by 4 but got 30x30"),
+        (["derive", "missing.ckpt"], "Expected a checkpoint but found no file missing.ckpt"),
+    ],
+)
+def test_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert call(monkeypatch, *words) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_derive_refuses_what_is_no_checkpoint_of_a_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    assert call(monkeypatch, "derive", str(tmp_path / "text.ckpt")) == 1
+    assert "to be a Lightning checkpoint but it cannot be read" in capsys.readouterr().err
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    assert call(monkeypatch, "derive", str(tmp_path / "other.ckpt")) == 1
+    assert "to be the checkpoint of a search but it holds no architecture" in capsys.readouterr().err
+
+
+def test_derive_writes_beside_the_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = DartsModule("nasbench201", scale={"channels": 4, "cells": 1})
+    checkpoint: dict[str, object] = {}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    assert call(monkeypatch, "derive", str(tmp_path / "last.ckpt")) == 0
+    assert Architecture.load(tmp_path / "architecture.json") == module.derive()
+
+
+def test_spaces(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "spaces") == 0
+    output = capsys.readouterr().out
+    assert "nasbench201  1.56e+04 architectures" in output
+    assert "DARTS_V2" in output
+
+
+@pytest.mark.slow
+def test_demo(tmp_path: Path) -> None:
+    output = run(tmp_path, "demo", "--output-dir", "out", "--seed", "1")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results) == {"derived", "random_mean", "search"}
+    for trained in (results["derived"], results["random_mean"]):
+        assert 0.9 < trained["test_accuracy"] <= 1
+        assert trained["params"] > 1000
+        assert trained["macs"] > 10000
+    assert results["search"]["examples_seen"] == 10 * 1437
+    assert results["search"]["seconds"] > 0
+    assert f"{results['derived']['test_accuracy']:.2%}" in output
+    for name in ("architecture.json", "cells.png", "metrics.csv"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
