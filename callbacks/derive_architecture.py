@@ -11,6 +11,7 @@ import torch
 
 from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.checks import check_at_least
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
@@ -40,8 +41,7 @@ class DeriveArchitecture(pl.Callback):
         scale: Mapping[str, Any] | None = None,
         input_shape: Sequence[int] | None = None,
     ) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"Expected `every_n_epochs` to be at least 1 but got {every_n_epochs}")
+        check_at_least("every_n_epochs", every_n_epochs, 1)
         self.dirpath = None if dirpath is None else Path(dirpath)
         self.every_n_epochs = every_n_epochs
         self.scale = dict(scale or {})

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from lightning_nas._lightning import CombinedLoader, pl
+from lightning_nas.checks import check_at_least, check_fraction, check_mean_std
 from lightning_nas.datamodules import batch_transforms
-from lightning_nas.datamodules.checks import check_at_least, check_fraction, check_mean_std
 from lightning_nas.datamodules.image_set import Batch, ImageSet, pass_on
 from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
-from lightning_nas.datamodules.seeding import derive_seed, make_generator
 from lightning_nas.datamodules.splitting import choose_indices, split_indices
 from lightning_nas.datamodules.training_place import TrainingPlace, epochs_done
+from lightning_nas.seeding import derive_seed, make_generator
 
 Part = Literal["train", "val", "test"]
 Images = ImageSet | Subset[Batch]

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.datamodules import batch_transforms
-from lightning_nas.datamodules.checks import check_at_least, check_choice
 from lightning_nas.datamodules.color_transforms import color_jitter
 from lightning_nas.datamodules.decode_image import image_size_of
 from lightning_nas.datamodules.file_images import FileImages

@@ -6,8 +6,8 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_nas.datamodules.resumable_sampler import ResumableSampler
-from lightning_nas.datamodules.seeding import make_generator
 from lightning_nas.datamodules.training_place import TrainingPlace
+from lightning_nas.seeding import make_generator
 
 
 class ResumableLoader(DataLoader[Any]):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DistributedSampler
 
-from lightning_nas.datamodules.seeding import make_generator
+from lightning_nas.seeding import make_generator
 
 
 class ResumableSampler(DistributedSampler[Any]):

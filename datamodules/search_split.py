@@ -13,12 +13,12 @@ from torch.utils.data import (
 )
 
 from lightning_nas._lightning import CombinedLoader, pl
-from lightning_nas.datamodules.checks import check_fraction
+from lightning_nas.checks import check_fraction
 from lightning_nas.datamodules.image_data_module import ImageDataModule
 from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
-from lightning_nas.datamodules.seeding import derive_seed
 from lightning_nas.datamodules.splitting import split_indices
 from lightning_nas.datamodules.training_place import TrainingPlace
+from lightning_nas.seeding import derive_seed
 
 _STREAMS = ("weights", "architecture")
 

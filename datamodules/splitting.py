@@ -2,7 +2,7 @@
 
 import torch
 
-from lightning_nas.datamodules.seeding import make_generator
+from lightning_nas.seeding import make_generator
 
 
 def split_indices(count: int, fraction: float, seed: int | None, least: int = 1) -> tuple[list[int], list[int]]:

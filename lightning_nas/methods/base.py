@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 import lightning_nas
 from lightning_nas._lightning import MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
-from lightning_nas.methods.seeding import derive_seed
+from lightning_nas.seeding import derive_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.registry import get_space
 from lightning_nas.tasks.base import Evaluation, Task

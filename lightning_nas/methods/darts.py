@@ -13,9 +13,10 @@ from torch.optim import SGD, Adam, Optimizer
 
 from lightning_nas._lightning import LightningOptimizer, MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.methods.base import SearchModule, batch_size
 from lightning_nas.methods.bilevel import SecondOrder, first_order
-from lightning_nas.methods.seeding import derive_seed, fixed_seed
+from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.tasks.base import Network, Task
@@ -31,13 +32,11 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-def _check(name: str, value: object, options: Any) -> None:
-    if value not in get_args(options):
-        raise ValueError(f"Expected `{name}` to be one of {get_args(options)} but got {value!r}")
-
-
 class DartsModule(SearchModule):
     """Differentiable architecture search: alphas and weights are trained in turns, by gradient descent.
+
+    ``load_from_checkpoint`` needs no arguments but a ``task`` or an optimiser that is not the default, and a space that
+    has no registered name.
 
     Every training batch is ``{"weights": ..., "architecture": ...}`` (our data modules with ``search=True``, or
     ``SearchSplit``). Alphas step on the architecture batch, then weights on the weights batch. The alphas are
@@ -65,7 +64,7 @@ class DartsModule(SearchModule):
         seed: Seed of the initial weights and alphas.
 
     Raises:
-        ValueError: If an argument is none of its options.
+        ValueError: If an argument is none of its options, or out of range.
 
     Example:
         >>> module = DartsModule("darts?nodes=2", scale={"channels": 4, "layers": 3})
@@ -96,11 +95,13 @@ class DartsModule(SearchModule):
         seed: int = 0,
     ) -> None:
         super().__init__(space, task, seed)
-        _check("order", order, Order)
-        _check("hessian", hessian, Hessian)
-        _check("update_order", update_order, UpdateOrder)
-        _check("bn_stats", bn_stats, BatchNormStatistics)
-        _check("virtual_step", virtual_step, VirtualStep)
+        check_choice("order", order, get_args(Order))
+        check_choice("hessian", hessian, get_args(Hessian))
+        check_choice("update_order", update_order, get_args(UpdateOrder))
+        check_choice("bn_stats", bn_stats, get_args(BatchNormStatistics))
+        check_choice("virtual_step", virtual_step, get_args(VirtualStep))
+        check_at_least("warmup_epochs", warmup_epochs, 0)
+        check_at_least("schedule_epochs", schedule_epochs, 1)
         self.scale = dict(scale or {})
         self.order = order
         self.hessian = hessian

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lightning_nas.datamodules import batch_transforms as transforms
-from lightning_nas.datamodules.seeding import make_generator
+from lightning_nas.seeding import make_generator
 
 
 def make_images(count: int = 9, channels: int = 3, height: int = 7, width: int = 5) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.transforms import functional  # type: ignore[import-untyped]  # torchvision ships no types
 
 from lightning_nas.datamodules import color_transforms as transforms
-from lightning_nas.datamodules.seeding import make_generator
+from lightning_nas.seeding import make_generator
 
 
 def make_images(channels: int = 3) -> Tensor:

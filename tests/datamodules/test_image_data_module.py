@@ -11,8 +11,8 @@ from lightning_nas.datamodules import batch_transforms
 from lightning_nas.datamodules.image_data_module import ImageDataModule, Part
 from lightning_nas.datamodules.image_set import ImageSet
 from lightning_nas.datamodules.resumable_loader import ResumableLoader
-from lightning_nas.datamodules.seeding import make_generator
 from lightning_nas.datamodules.tensor_images import TensorImages
+from lightning_nas.seeding import make_generator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning's CombinedLoader, torch 2.14
 

@@ -14,8 +14,8 @@ from lightning_nas.datamodules.decode_image import decode_image
 from lightning_nas.datamodules.file_images import FileImages
 from lightning_nas.datamodules.image_folder_data_module import ImageFolderDataModule
 from lightning_nas.datamodules.image_set import ImageSet
-from lightning_nas.datamodules.seeding import make_generator
 from lightning_nas.datamodules.tensor_images import TensorImages
+from lightning_nas.seeding import make_generator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning's CombinedLoader, torch 2.14
 

@@ -14,8 +14,8 @@ from lightning_nas.datamodules.digits_data_module import DigitsDataModule
 from lightning_nas.datamodules.image_data_module import ImageDataModule, Part
 from lightning_nas.datamodules.image_set import ImageSet
 from lightning_nas.datamodules.search_split import SearchSplit
-from lightning_nas.datamodules.seeding import make_generator
 from lightning_nas.datamodules.tensor_images import TensorImages
+from lightning_nas.seeding import make_generator
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",

@@ -274,6 +274,11 @@ def test_architecture_of_another_space_is_refused(tmp_path: Path) -> None:
         RetrainModule("darts", {"normal": []})
 
 
+def test_there_is_nothing_to_train_without_an_architecture() -> None:
+    with pytest.raises(ValueError, match=r"Expected an `architecture` to train .* but got none"):
+        RetrainModule("darts")
+
+
 @pytest.mark.parametrize("drop_path", [-0.1, 1.0])
 def test_drop_path_is_a_probability(drop_path: float) -> None:
     with pytest.raises(ValueError, match=rf"Expected `drop_path` in \[0, 1\) but got {drop_path}"):

@@ -1,5 +1,7 @@
 """Random numbers that depend on names and counters only, never on how many were drawn before."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import torch
@@ -23,3 +25,16 @@ def make_generator(*key: int | str) -> torch.Generator:
     It is a CPU generator whatever the training device, so that all devices see the same pixels.
     """
     return torch.Generator().manual_seed(derive_seed(*key))
+
+
+@contextmanager
+def fixed_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch inside the block; outside, its random numbers go on as if nothing had happened.
+
+    Args:
+        seed: Seed inside the block.
+        device: A GPU whose random state is kept too.
+    """
+    with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

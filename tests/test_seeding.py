@@ -1,6 +1,6 @@
 import torch
 
-from lightning_nas.datamodules.seeding import derive_seed, make_generator
+from lightning_nas.seeding import derive_seed, make_generator
 
 
 def test_same_key_same_seed() -> None:
