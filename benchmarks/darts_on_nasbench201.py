@@ -15,8 +15,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lightning_nas.commands.lightning import run_lightning
-from lightning_nas.methods import DartsModule
+from lightning_nas.commands.lightning import from_config
 from lightning_nas.spaces import NasBench201Space
 
 CONFIG = Path(__file__).parent.parent / "configs" / "darts_nasbench201_small.yaml"
@@ -48,17 +47,9 @@ def read_table(path: Path) -> dict[str, tuple[float, float]]:
 def search(images: Path, seed: int) -> str:
     """Run the search of the config; return the architecture found, in the benchmark's notation."""
     with tempfile.TemporaryDirectory() as folder:
-        options = {
-            "--data.root": images,
-            "--trainer.logger.save_dir": folder,
-            "--trainer.enable_checkpointing": "false",
-        }
-        seeds = {"--model.seed": seed, "--data.seed": seed}
-        words = [str(word) for item in {**options, **seeds}.items() for word in item]
-        sys.argv = ["lightning-nas", "--config", str(CONFIG), *words]
-        cli = run_lightning(run=False)
+        options = {"data.root": images, "data.seed": seed, "model.seed": seed, "trainer.logger.save_dir": folder}
+        cli = from_config(CONFIG, options)
         cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        assert isinstance(cli.model, DartsModule)
         return SPACE.to_string(cli.model.derive())
 
 

@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_nas import DartsModule, RetrainModule
 from lightning_nas._lightning import CombinedLoader, pl
-from lightning_nas.commands.lightning import run_lightning
+from lightning_nas.commands.lightning import from_config
 from lightning_nas.costs import count_parameters
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -21,21 +20,18 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that makes what a config asks for, without running it."""
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
-    def make(path: Path) -> Any:
-        monkeypatch.setattr(sys, "argv", ["lightning-nas", "--config", str(path)])
-        monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-        with torch.random.fork_rng([]):
-            return run_lightning(run=False)
 
-    return make
+def make(path: Path) -> Any:
+    with torch.random.fork_rng([]):  # LightningCLI seeds everything
+        return from_config(path)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config_can_be_made(path: Path, make: Any) -> None:
+def test_config_can_be_made(path: Path) -> None:
     cli = make(path)
     asked = yaml.safe_load(path.read_text())
     assert type(cli.model).__name__ == asked["model"]["class_path"]
@@ -51,21 +47,20 @@ def step(module: pl.LightningModule, size: int, classes: int) -> pl.Trainer:
         accelerator="cpu",
         max_steps=1,
         max_epochs=1,
-        limit_val_batches=0,
+        num_sanity_val_steps=0,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     search = isinstance(module, DartsModule)
-    trainer.fit(
-        module, CombinedLoader({"weights": loader, "architecture": loader}, "max_size_cycle") if search else loader
-    )
+    streams = CombinedLoader({"weights": loader, "architecture": loader}, "max_size_cycle") if search else loader
+    trainer.fit(module, streams, loader)
     return trainer
 
 
 @pytest.mark.slow
-def test_search_of_the_paper_steps(make: Any) -> None:
+def test_search_of_the_paper_steps() -> None:
     module = make(CONFIGS[0].with_name("darts_cifar10.yaml")).model
     assert isinstance(module, DartsModule)
     assert count_parameters(module.supernet) == 1_930_618
@@ -80,7 +75,7 @@ def test_search_of_the_paper_steps(make: Any) -> None:
     ("name", "size", "classes", "params", "rate"),
     [("darts_cifar10_retrain", 32, 10, 3_349_342, 0.025), ("darts_imagenet_retrain", 224, 1000, 4_718_752, 0.1)],
 )
-def test_retraining_of_the_paper_steps(name: str, size: int, classes: int, params: int, rate: float, make: Any) -> None:
+def test_retraining_of_the_paper_steps(name: str, size: int, classes: int, params: int, rate: float) -> None:
     module = make(CONFIGS[0].with_name(f"{name}.yaml")).model
     assert isinstance(module, RetrainModule)
     assert count_parameters(module.network) == params

@@ -1,6 +1,9 @@
 """``lightning-nas fit``, ``validate`` and ``test``: Lightning's own command line on our modules."""
 
+import sys
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import lightning_nas.callbacks
@@ -15,7 +18,7 @@ def run_lightning(**options: Any) -> Any:
     """Run LightningCLI on ``sys.argv``; class names of this package need no module path.
 
     Args:
-        options: Passed to LightningCLI, ``run=False`` to only make what a config asks for.
+        options: Passed to LightningCLI.
     """
     for room in (lightning_nas.datamodules, lightning_nas.callbacks, lightning_nas.methods, lightning_nas.tasks):
         for name in room.__all__:  # importing a class makes its short name known
@@ -31,3 +34,19 @@ def run_lightning(**options: Any) -> Any:
         save_config_kwargs={"overwrite": True},
         **options,
     )
+
+
+def from_config(path: str | Path, options: Mapping[str, object] | None = None) -> Any:
+    """Make the ``trainer``, ``model`` and ``datamodule`` of a config file, without running anything.
+
+    Args:
+        path: A YAML file as ``lightning-nas fit --config`` takes it.
+        options: Values that replace those of the file, e.g. ``{"model.seed": 1}``.
+    """
+    words = [f"--{key}={value}" for key, value in (options or {}).items()]
+    argv = sys.argv
+    try:
+        sys.argv = ["lightning-nas", "--config", str(path), *words]  # LightningCLI warns of other arguments in it
+        return run_lightning(run=False)
+    finally:
+        sys.argv = argv

@@ -1,8 +1,8 @@
 """DARTS (Liu, Simonyan, Yang 2018, arXiv 1806.09055)."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Literal, cast, get_args
@@ -15,6 +15,7 @@ from lightning_nas._lightning import LightningOptimizer, MisconfigurationExcepti
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.methods.base import SearchModule, batch_size
+from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
 from lightning_nas.methods.bilevel import SecondOrder, first_order
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
@@ -29,7 +30,6 @@ BatchNormStatistics = Literal["clean", "reference"]
 VirtualStep = Literal["local", "global"]
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class DartsModule(SearchModule):
@@ -270,20 +270,12 @@ class DartsModule(SearchModule):
     def _optimizers(self) -> list[Optimizer]:
         return cast("list[Optimizer]", self.optimizers(use_pl_optimizer=False))
 
-    @contextmanager
-    def _statistics(self, *, frozen: bool) -> Iterator[None]:
-        norms = [norm for norm in self._batch_norms if norm.track_running_stats] if frozen else []
-        try:
-            for norm in norms:
-                norm.track_running_stats = False  # batch statistics are used, and none are kept
-            yield
-        finally:
-            for norm in norms:
-                norm.track_running_stats = True
+    def _statistics(self, *, frozen: bool) -> AbstractContextManager[None]:
+        return frozen_statistics(self._batch_norms if frozen else [])
 
     @cached_property
-    def _batch_norms(self) -> list[Any]:
-        return [module for module in self.supernet.modules() if isinstance(module, BATCH_NORMS)]
+    def _batch_norms(self) -> list[BatchNorm]:
+        return batch_norms(self.supernet)
 
     def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if self.trainer.world_size == 1:
