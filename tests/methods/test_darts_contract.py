@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import nn
 
+from lightning_nas._lightning import pl
+from lightning_nas.datamodules import DigitsDataModule
 from lightning_nas.methods import DartsModule, SearchModule
 from lightning_nas.spaces import DartsSpace, NasBench201Space
 from lightning_nas.testing import SearchModuleContract
@@ -36,6 +38,17 @@ class TestDartsSpace(SearchModuleContract):
 class TestNasBench201(SearchModuleContract):
     def module(self) -> SearchModule:
         return DartsModule("nasbench201", scale={"channels": 4, "cells": 1}, bn_stats="reference", seed=5)
+
+
+class TestOnRealImages(SearchModuleContract):
+    """The images are shuffled and cropped at random."""
+
+    def module(self) -> SearchModule:
+        scale = {"channels": 4, "layers": 3, "in_channels": 1}
+        return DartsModule(DartsSpace(nodes=1), scale=scale, order="first", update_order="w_first")
+
+    def datamodule(self, batch_size: int) -> pl.LightningDataModule:
+        return DigitsDataModule(search=True, batch_size=batch_size, max_train_images=16)
 
 
 class TestFirstOrderWithoutBatchNorm(SearchModuleContract):
