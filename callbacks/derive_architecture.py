@@ -25,7 +25,7 @@ class DeriveArchitecture(pl.Callback):
     ``input_shape``, ``derived/macs`` of the network that would be trained next.
 
     Args:
-        dirpath: Folder to write to; by default the logger's folder, or else the Trainer's.
+        dirpath: Folder to write to; by default that of the logger's run, or else the Trainer's.
         every_n_epochs: Epochs from one derivation to the next.
         scale: Size of the network whose costs are logged, passed to ``space.build``; the paper's by default.
         input_shape: Shape of one input, ``(channels, height, width)`` for images; ``None`` logs no multiply-adds.
@@ -68,7 +68,7 @@ class DeriveArchitecture(pl.Callback):
             raise TypeError(
                 f"Expected DeriveArchitecture to run with a search, a module with derive(), but got {type(pl_module)}"
             )
-        self._folder = self.dirpath or Path(trainer.log_dir or trainer.default_root_dir)
+        self._folder = self.dirpath or run_folder(trainer)
         if stage == "fit":
             self.costs(pl_module, pl_module.derive())
 
@@ -107,6 +107,15 @@ class DeriveArchitecture(pl.Callback):
         save_figure(figure, self._folder / "cells.png")
         save_figure(figure, self._folder / "cells.svg")
         (self._folder / "history.json").write_text(json.dumps(self.history, indent=1) + "\n", encoding="utf-8")
+
+
+def run_folder(trainer: pl.Trainer) -> Path:
+    """Return the folder of this run: the logger's, as Lightning's ModelCheckpoint has it, or else the Trainer's."""
+    if not trainer.loggers:
+        return Path(trainer.default_root_dir)
+    logger = trainer.loggers[0]
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version)
 
 
 def _validation(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -30,8 +30,11 @@ class ImageFolderDataModule(ImageDataModule):
 
     Args:
         root: Folder with the folder ``train``.
-        image_size: Resize the shorter side to so many pixels and cut a square from the centre; None keeps the size,
-            which must then be the same for all images.
+        image_size: Side of the square images that a network gets; None keeps the size of the files, which must then be
+            the same for all.
+        decode_size: Resize the shorter side of a file to so many pixels and keep the square in the centre, at least
+            ``image_size`` (the default). Boxes of ``"imagenet"`` come from that square; otherwise ``image_size`` is cut
+            from its centre. The ImageNet recipes validate with 224 of 256.
         channels: 3 for colour, 1 for grey; files are converted.
         augment: ``"crop_flip"`` crops and mirrors as ``crop_padding`` and ``flip`` say; ``"imagenet"`` cuts boxes of 8
             to 100 % of the area, resizes them, mirrors as ``flip`` says and changes the colours; ``"none"`` does none
@@ -57,6 +60,7 @@ class ImageFolderDataModule(ImageDataModule):
         root: str | Path,
         image_size: int | None = None,
         *,
+        decode_size: int | None = None,
         channels: Literal[1, 3] = 3,
         augment: Literal["crop_flip", "imagenet", "none"] = "crop_flip",
         memory_limit: int = 4 * 2**30,
@@ -75,6 +79,8 @@ class ImageFolderDataModule(ImageDataModule):
         seed: int = 0,
     ) -> None:
         check_at_least("image_size", image_size, 1)
+        if decode_size is not None:
+            check_at_least("decode_size", decode_size, image_size or decode_size + 1, "and `image_size` to be given")
         check_choice("channels", channels, (1, 3))
         check_choice("augment", augment, ("crop_flip", "imagenet", "none"))
         check_at_least("memory_limit", memory_limit, 0)
@@ -96,6 +102,7 @@ class ImageFolderDataModule(ImageDataModule):
         )
         self.root = Path(root)
         self.image_size = image_size
+        self.decode_size = image_size if decode_size is None else decode_size
         self.channels = channels
         self.augment = augment
         self.memory_limit = memory_limit
@@ -116,7 +123,8 @@ class ImageFolderDataModule(ImageDataModule):
             files = self._train_files.take(self.choose(len(self._train_files)))
         else:
             files = LabelledFiles.scan(self.root / part)
-        images = FileImages(files, self.image_shape, self.image_size, self._train_files.paths[0])
+        shape = self.image_shape if self.decode_size is None else (self.channels, self.decode_size, self.decode_size)
+        images = FileImages(files, shape, self.decode_size, self._train_files.paths[0])
         show_progress = self.trainer is None or self.trainer.is_global_zero
         return images.decode_all(show_progress) if images.nbytes <= self.memory_limit else images
 
@@ -169,12 +177,21 @@ class ImageFolderDataModule(ImageDataModule):
     def distort(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment training images [N, C, H, W] as ``augment`` says."""
         if self.augment == "none":
-            return images
+            return self._centre(images)
         if self.augment == "crop_flip":
-            return super().distort(images, generator)
+            return super().distort(self._centre(images), generator)
         images = batch_transforms.random_resized_crop(images, self.image_shape[1:], generator)
         images = batch_transforms.random_flip(images, generator) if self.flip else images
         return color_jitter(images, 0.4, 0.4, 0.4, 0.2, generator)
+
+    def eval_transform(self, images: Tensor) -> Tensor:
+        """Return the centres of uint8 images [N, C, H, W], normalised."""
+        return super().eval_transform(self._centre(images))
+
+    def _centre(self, images: Tensor) -> Tensor:
+        height, width = self.image_shape[1:]
+        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+        return images[..., top : top + height, left : left + width]
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

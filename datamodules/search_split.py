@@ -13,7 +13,7 @@ from torch.utils.data import (
 )
 
 from lightning_nas._lightning import CombinedLoader, pl
-from lightning_nas.checks import check_fraction
+from lightning_nas.checks import check_at_least, check_fraction
 from lightning_nas.datamodules.image_data_module import ImageDataModule
 from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
 from lightning_nas.datamodules.splitting import split_indices
@@ -126,6 +126,7 @@ class SearchSplit(pl.LightningDataModule):
             raise TypeError(f"Expected {name} to have a training set with a length but got an IterableDataset.")
         if loader.batch_size is None:
             raise TypeError(f"Expected {name}'s training loader to have a `batch_size` but got a custom batch sampler.")
+        check_at_least(f"batch_size of {name}", loader.batch_size, 2, "batch normalisation needs two examples")
         if not isinstance(loader.sampler, RandomSampler | SequentialSampler | DistributedSampler):
             raise TypeError(
                 f"Expected {name}'s training loader to be shuffled or sequential but got the sampler "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-_ROOMS = {
+_ROOMS: dict[str, tuple[str, ...]] = {
     "architecture": ("Architecture", "Decision"),
     "callbacks": ("DeriveArchitecture",),
     "costs": ("count_multiply_adds", "count_parameters", "measure_latency"),
@@ -37,6 +37,7 @@ _ROOMS = {
     "methods": ("DartsModule", "RetrainModule", "SearchModule"),
     "spaces": ("DartsSpace", "Mixture", "NasBench201Space", "SearchSpace", "get_space"),
     "tasks": ("ImageClassification", "Task"),
+    "zoo": (),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -67,8 +68,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
+    if name in _ROOM_OF:
+        value = getattr(import_module(f"lightning_nas.{_ROOM_OF[name]}"), name)
+    elif name in _ROOMS:
+        value = import_module(f"lightning_nas.{name}")
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"lightning_nas.{_ROOM_OF[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS})

@@ -12,9 +12,22 @@ def check_at_least(name: str, value: int | None, least: int, why: str = "") -> N
         least: The lowest value allowed.
         why: The reason, if it is not plain.
     """
-    if value is not None and value < least:
+    if value is None:
+        return
+    if isinstance(value, str) or value < least:
         reason = f" ({why})" if why else ""
         raise ValueError(f"Expected `{name}` to be at least {least}{reason} but got {value}.")
+
+
+def check_positive(name: str, value: float | None) -> None:
+    """Raise ValueError when ``value`` is not above zero; None passes.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+    """
+    if value is not None and not value > 0:
+        raise ValueError(f"Expected `{name}` to be above 0 but got {value}.")
 
 
 def check_fraction(name: str, value: float, *, zero_allowed: bool = False) -> None:

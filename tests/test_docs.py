@@ -27,5 +27,10 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_result_is_left_to_fill_in(page: Path) -> None:
+    assert "RESULTS_" not in page.read_text()
+
+
 def test_there_are_examples_for_every_method() -> None:
     assert {example.id for example in EXAMPLES} >= {"README-0", "darts-0", "retraining-0", "data-0", "nasbench201-0"}

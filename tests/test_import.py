@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,23 +13,29 @@ import warnings
 warnings.simplefilter("ignore")
 import {package} as pl
 import torch
-from torch.utils.data import DataLoader, TensorDataset
-from lightning_nas import DartsModule
-from lightning_nas._lightning import CombinedLoader, package_name
+import lightning_nas as nas
+from lightning_nas._lightning import package_name
 assert package_name() == "{package}"
 torch.set_num_threads(1)
-data = DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])), 2)
-module = DartsModule("nasbench201", scale={{"channels": 4, "cells": 1}})
-assert isinstance(module, pl.LightningModule)
-quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-trainer = pl.Trainer(accelerator="cpu", fast_dev_run=2, **quiet)
-trainer.fit(module, CombinedLoader({{"weights": data, "architecture": data}}, "max_size_cycle"), data)
-print("steps", trainer.global_step)
+size = {{"channels": 4, "layers": 3, "in_channels": 1}}
+data = nas.DigitsDataModule(search=True, max_train_images=64)
+callback = nas.DeriveArchitecture("out", scale=size, input_shape=(1, 8, 8))
+search = nas.DartsModule("darts?nodes=1", scale=size)
+assert isinstance(search, pl.LightningModule) and isinstance(callback, pl.Callback)
+assert isinstance(nas.SearchSplit(data), pl.LightningDataModule)
+quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", max_epochs=1)
+pl.Trainer(callbacks=[callback], **quiet).fit(search, datamodule=data)
+retrain = nas.RetrainModule(architecture="out/architecture.json", scale=size, auxiliary=False)
+assert retrain.architecture == search.derive()
+trainer = pl.Trainer(**quiet)
+trainer.fit(retrain, datamodule=nas.DigitsDataModule(max_train_images=64))
+trainer.test(retrain, datamodule=nas.DigitsDataModule())
+print("steps", trainer.global_step, sorted(trainer.callback_metrics))
 """
 
 
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+def run(code: str, folder: Path | None = None) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -53,8 +60,14 @@ except SystemExit as stop:
 
 
 @pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
-def test_serves_both_lightning_packages(package: str) -> None:
-    assert run(FIT.format(package=package)).strip().endswith("steps 2")
+def test_serves_both_lightning_packages(package: str, tmp_path: Path) -> None:
+    output = run(FIT.format(package=package), tmp_path)
+    assert output.strip().endswith("steps 1 ['test/accuracy', 'test/loss']")
+
+
+def test_rooms_are_found_and_names_complete() -> None:
+    assert lightning_nas.zoo.DARTS_V2.space == "darts"
+    assert {"DartsModule", "zoo", "datamodules"} <= set(dir(lightning_nas))
 
 
 @pytest.mark.parametrize("name", sorted(set(lightning_nas.__all__) - {"__version__"}))

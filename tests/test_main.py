@@ -1,14 +1,17 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from lightning_nas import Architecture, DartsModule
+from lightning_nas import Architecture, DartsModule, DigitsDataModule, RetrainModule
+from lightning_nas._lightning import pl
 from lightning_nas.main import main
 from lightning_nas.zoo import DARTS_V2
 
@@ -59,6 +62,7 @@ def test_from_a_search_to_a_tested_network(tmp_path: Path) -> None:
     # what the callback wrote in the last epoch is what the checkpoint of that epoch holds
     assert derived == Architecture.load(tmp_path / "architecture.json")
     assert (tmp_path / "derived" / "cells.png").is_file()
+    assert (tmp_path / "derived" / "cells.dot").read_text().startswith("digraph")
 
     retrain = {
         "model": {
@@ -73,8 +77,15 @@ def test_from_a_search_to_a_tested_network(tmp_path: Path) -> None:
         "trainer": {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_progress_bar": False},
     }
     (tmp_path / "retrain.yaml").write_text(yaml.safe_dump(retrain))
+    checkpoint.unlink()
     run(tmp_path, "fit", "--config", "retrain.yaml")
-    assert "test/accuracy" in run(tmp_path, "test", "--config", "retrain.yaml")
+    last = next((tmp_path / "checkpoints").glob("*.ckpt"))
+    tested = run(tmp_path, "test", "--config", "retrain.yaml", "--ckpt_path", str(last))
+    module = RetrainModule.load_from_checkpoint(last)
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    [expected] = pl.Trainer(**quiet).test(module, datamodule=DigitsDataModule(max_train_images=32), verbose=False)
+    [printed] = re.findall(r"test/accuracy\W+([\d.]+)", tested)
+    assert float(printed) == pytest.approx(expected["test/accuracy"], rel=1e-5)
 
 
 def test_cost_of_a_published_architecture(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +111,11 @@ def test_cost_of_a_file_at_another_scale(
         (["cost", "DARTS_V3"], "Expected a JSON file or one of"),
         (["cost", "DARTS_V2", "--scale", "channels"], "Expected KEY=VALUE, e.g. channels=36, but got 'channels'"),
         (["cost", "DARTS_V2", "--scale", "width=4"], "Expected a scale that space 'darts' has but got ['width=4']"),
+        (["cost", "DARTS_V2", "--scale", "channels=-4"], "Expected `channels` to be at least 1 but got -4"),
+        (["cost", "DARTS_V2", "--scale", "channels=abc"], "Expected `channels` to be at least 1 but got abc"),
+        (["cost", "DARTS_V2", "--scale", "stem=mnist"], "Expected `stem` to be one of ['cifar', 'imagenet'] but got"),
         (["cost", "DARTS_V2", "--input-shape", "3", "30", "30"], "divisible by 4 but got 30x30"),
+        (["cost", "DARTS_V2", "--input-shape", "1", "32", "32"], "Expected images of 3 channels but got 1"),
         (["derive", "missing.ckpt"], "Expected a checkpoint but found no file missing.ckpt"),
     ],
 )
@@ -136,6 +151,7 @@ def test_spaces(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr().out
     assert "nasbench201  1.56e+04 architectures" in output
     assert "DARTS_V2" in output
+    assert "darts?nodes=2: nodes, operations, concat, distinct_inputs" in output
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def parse_scale(items: Sequence[str]) -> dict[str, Any]:
         if "=" not in item:
             raise ValueError(f"Expected KEY=VALUE, e.g. channels=36, but got {item!r}")
     split = (item.split("=", 1) for item in items)
-    return {key: int(value) if value.isdigit() else value for key, value in split}
+    return {key: int(value) if value.lstrip("-").isdigit() else value for key, value in split}
 
 
 def run_cost(name: str, scale: Sequence[str], input_shape: Sequence[int]) -> None:

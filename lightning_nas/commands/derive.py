@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from lightning_nas.architecture import Architecture
-from lightning_nas.plotting import plot_cells, save_figure
+from lightning_nas.plotting import plot_cells, save_figure, to_dot
 from lightning_nas.spaces.registry import get_space
 
 
@@ -28,13 +28,15 @@ def read_checkpoint(path: Path) -> Architecture:
 
 
 def run_derive(checkpoint: Path, output_dir: Path | None) -> None:
-    """Write ``architecture.json`` and the drawing of its cells, beside the checkpoint unless told otherwise."""
+    """Write ``architecture.json`` and drawings of its cells, beside the checkpoint unless told otherwise."""
     architecture = read_checkpoint(checkpoint)
     folder = output_dir or checkpoint.parent
     architecture.save(folder / "architecture.json")
-    figure = plot_cells(get_space(architecture.space).graph(architecture))
+    graphs = get_space(architecture.space).graph(architecture)
+    figure = plot_cells(graphs)
     for suffix in ("png", "svg"):
         save_figure(figure, folder / f"cells.{suffix}")
+    (folder / "cells.dot").write_text(to_dot(graphs), encoding="utf-8")
     for name, value in architecture.values.items():
         print(f"{name:32} {value}")
-    print(f"Written: {folder / 'architecture.json'}, cells.png, cells.svg")
+    print(f"Written: {folder / 'architecture.json'}, cells.png, cells.svg, cells.dot")

@@ -30,19 +30,31 @@ class TaskModule(pl.LightningModule):
 
     Args:
         space: A search space, or the name of one.
-        task: What is learned; image classification with 10 classes by default.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10.
+        scale: Size of the network.
         seed: Seed of everything random in the module.
     """
 
     stages: tuple[str, ...] = ("train", "val")
 
-    def __init__(self, space: SearchSpace | str, task: Task | None, seed: int) -> None:
+    def __init__(self, space: SearchSpace | str, task: Task | None, scale: Mapping[str, Any] | None, seed: int) -> None:
         super().__init__()
         self.space = get_space(space) if isinstance(space, str) else space
-        self.task = task or ImageClassification()
+        self.scale = dict(scale or {})
+        self.task = task or ImageClassification(self.scale.get("classes", 10))
         self.seed = seed
         collections = (MetricCollection(dict(self.task.metrics()), prefix=f"{stage}/") for stage in self.stages)
         self.metrics = nn.ModuleList(collections)
+
+    def setup(self, stage: str) -> None:
+        """Check that the data has the classes that the task expects, where both say how many."""
+        expected = getattr(self.task, "classes", None)
+        classes = getattr(getattr(self.trainer, "datamodule", None), "classes", expected)
+        if classes != expected:
+            raise MisconfigurationException(
+                f"Expected data with {expected} classes but got {classes}; give {type(self).__name__} "
+                f"scale={{'classes': {classes}, ...}}, and a `task` of as many classes if you give one"
+            )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed torch for this batch, so that a resumed run draws what an uninterrupted one does."""
@@ -64,14 +76,15 @@ class SearchModule(TaskModule, ABC):
 
     Args:
         space: A search space, or the name of one.
-        task: What is learned; image classification with 10 classes by default.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10.
+        scale: Size of the network that searches.
         seed: Seed of everything random in the search: same seed, same architecture.
     """
 
     examples_seen: Tensor
 
-    def __init__(self, space: SearchSpace | str, task: Task | None, seed: int) -> None:
-        super().__init__(space, task, seed)
+    def __init__(self, space: SearchSpace | str, task: Task | None, scale: Mapping[str, Any] | None, seed: int) -> None:
+        super().__init__(space, task, scale, seed)
         self.register_buffer("examples_seen", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod

@@ -79,6 +79,9 @@ class SecondOrder:
             vector, _ = self._clipped(both[len(alphas) :])
             # the learning rates are part of the direction: parameter groups may have different ones
             direction = [rate * coefficient * v for rate, v in zip(self._settings("lr"), vector, strict=True)]
+            # a gradient that overflowed gives no direction: leave the correction out
+            usable = torch.isfinite(_norm(direction))
+            direction = [torch.where(usable, v, 0.0) for v in direction]
             if self.hessian == "exact":
                 implicit = self._exact(training_loss, alphas, direction)
             else:
@@ -104,9 +107,7 @@ class SecondOrder:
             for sign in (1, -1):  # around w, not w'
                 self._write(torch._foreach_add(original, [sign * epsilon * v for v in direction]))
                 sides.append(gradients(training_loss(), alphas))
-        # a validation gradient that overflowed gives no direction: leave the correction out
-        usable = torch.isfinite(norm)
-        return [torch.where(usable, (p - n) / (2 * epsilon), 0.0) for p, n in zip(*sides, strict=True)]
+        return [(p - n) / (2 * epsilon) for p, n in zip(*sides, strict=True)]
 
     def _step(self, gradient: list[Tensor]) -> list[Tensor]:
         """Return what SGD would subtract from the weights for this gradient; its state stays as it is."""
@@ -142,22 +143,14 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
 @contextmanager
 def _full_precision(device: str) -> Iterator[None]:
     """Switch autocast and TF32 off: the finite difference's step is smaller than their rounding."""
-    switches = _precision_switches()
-    before = [getattr(backend, name) for backend, name, _ in switches]
+    known: Any = torch.backends  # its annotations lag behind
+    backends = (known.cuda.matmul, known.cudnn.conv, known.mkldnn.matmul, known.mkldnn.conv)
+    before = [backend.fp32_precision for backend in backends]
     try:
-        for backend, name, exact in switches:
-            setattr(backend, name, exact)
+        for backend in backends:
+            backend.fp32_precision = "ieee"
         with torch.autocast(device, enabled=False):
             yield
     finally:
-        for (backend, name, _), value in zip(switches, before, strict=True):
-            setattr(backend, name, value)
-
-
-def _precision_switches() -> list[tuple[Any, str, Any]]:
-    """Return backends of torch, the attribute that sets their precision, and its value for full precision."""
-    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9: fails if it is mixed with the older names
-        known: Any = torch.backends  # its annotations lag behind
-        backends = (known.cuda.matmul, known.cudnn.conv, known.mkldnn.matmul, known.mkldnn.conv)
-        return [(backend, "fp32_precision", "ieee") for backend in backends]
-    return [(torch.backends.cuda.matmul, "allow_tf32", False), (torch.backends.cudnn, "allow_tf32", False)]
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

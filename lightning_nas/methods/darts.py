@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from lightning_nas._lightning import LightningOptimizer, MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
-from lightning_nas.checks import check_at_least, check_choice
+from lightning_nas.checks import check_at_least, check_choice, check_positive
 from lightning_nas.methods.base import SearchModule, batch_size
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
 from lightning_nas.methods.bilevel import SecondOrder, first_order
@@ -45,7 +45,7 @@ class DartsModule(SearchModule):
 
     Args:
         space: A search space, or the name of one.
-        task: What is learned; image classification with 10 classes by default.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10.
         scale: Size of the supernet, passed to ``space.supernet``.
         order: ``"first"`` takes the weights as they are; ``"second"`` looks one weight step ahead, for 4 more passes.
         hessian: How the second order multiplies with the Hessian: ``"finite_difference"`` as the paper, or ``"exact"``.
@@ -57,7 +57,7 @@ class DartsModule(SearchModule):
         clip_virtual: Clip the look-ahead's gradients to ``grad_clip`` too, as the paper does for language.
         warmup_epochs: Epochs at the start in which only weights are trained.
         grad_clip: Norm to which the weights' gradient is clipped, or ``None``.
-        min_learning_rate: Learning rate of the weights at the end of the cosine schedule.
+        min_learning_rate: Learning rate of the weights at the end of the cosine schedule, if it starts above.
         schedule_epochs: Length of the cosine schedule in epochs; by default the Trainer's ``max_epochs``.
         weights_optimizer: Makes the weights' optimiser; by default SGD(lr=0.025, momentum=0.9, weight_decay=3e-4).
         alphas_optimizer: Makes the alphas' optimiser; by default Adam(lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3).
@@ -94,7 +94,7 @@ class DartsModule(SearchModule):
         alphas_optimizer: OptimizerCallable | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(space, task, seed)
+        super().__init__(space, task, scale, seed)
         check_choice("order", order, get_args(Order))
         check_choice("hessian", hessian, get_args(Hessian))
         check_choice("update_order", update_order, get_args(UpdateOrder))
@@ -102,7 +102,9 @@ class DartsModule(SearchModule):
         check_choice("virtual_step", virtual_step, get_args(VirtualStep))
         check_at_least("warmup_epochs", warmup_epochs, 0)
         check_at_least("schedule_epochs", schedule_epochs, 1)
-        self.scale = dict(scale or {})
+        check_positive("grad_clip", grad_clip)
+        if clip_virtual and grad_clip is None:
+            raise ValueError("Expected a `grad_clip` for clip_virtual=True but got None")
         self.order = order
         self.hessian = hessian
         self.update_order = update_order
@@ -148,8 +150,14 @@ class DartsModule(SearchModule):
         return [weights, self.alphas_optimizer(self.alphas.parameters())]
 
     def on_fit_start(self) -> None:
-        """Check that the schedule has an end."""
+        """Check that the schedule has an end, and that the search does not end before it begins."""
         self._schedule_length()
+        epochs = self.trainer.max_epochs
+        if epochs is not None and 0 < epochs <= self.warmup_epochs and not getattr(self.trainer, "fast_dev_run", 0):
+            raise MisconfigurationException(
+                f"Expected more epochs than the {self.warmup_epochs} `warmup_epochs`, in which alphas do not move, "
+                f"but got Trainer(max_epochs={epochs})"
+            )
 
     def _schedule_length(self) -> int:
         epochs = self.schedule_epochs or self.trainer.max_epochs
@@ -166,7 +174,8 @@ class DartsModule(SearchModule):
         # at every batch: a run resumed from the last batch of an epoch never gets to the start of the next
         for group in self._optimizers()[0].param_groups:
             initial = group.setdefault("initial_lr", group["lr"])
-            group["lr"] = cosine(self.current_epoch, self._schedule_length(), initial, self.min_learning_rate)
+            final = min(self.min_learning_rate, initial)
+            group["lr"] = cosine(self.current_epoch, self._schedule_length(), initial, final)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Step the alphas on the architecture batch and the weights on the weights batch."""
@@ -177,7 +186,8 @@ class DartsModule(SearchModule):
         self._weights_step(weights_batch)
         if searching and self.update_order == "w_first":
             self._alpha_step(weights_batch, architecture_batch)
-        self.examples_seen += self.trainer.world_size * (batch_size(weights_batch) + batch_size(architecture_batch))
+        seen = batch_size(weights_batch) + (batch_size(architecture_batch) if searching else 0)
+        self.examples_seen += self.trainer.world_size * seen
 
     def _weights_step(self, batch: Any) -> None:
         optimizer = cast("list[LightningOptimizer]", self.optimizers())[0]
@@ -236,10 +246,10 @@ class DartsModule(SearchModule):
     def on_train_epoch_end(self) -> None:
         """Log where the search stands."""
         rows = torch.cat([mixture.weights for mixture in self.mixtures(list(self.alphas.values())).values()])
-        chosen = self.derive().values.values()
+        cell, *_ = self.space.graph(self.derive())
         state = {
             "search/entropy": torch.special.entr(rows).sum(1).mean(),
-            "search/skip_count": float(sum(value == "skip_connect" for value in chosen)),
+            "search/skip_count": float(sum(operation == "skip_connect" for _, _, operation in cell.edges)),
             "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
@@ -261,7 +271,7 @@ class DartsModule(SearchModule):
         if not all(torch.isfinite(alpha).all() for alpha in self.alphas.values()):
             raise FloatingPointError(
                 f"Expected finite alphas but got NaN or infinity in epoch {self.current_epoch}: the search has "
-                "diverged; resume from an earlier checkpoint with a lower learning rate or a smaller `grad_clip`"
+                "diverged; start again with a lower learning rate or a smaller `grad_clip`"
             )
 
     def _network(self, alphas: Sequence[Tensor]) -> Network:

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from lightning_nas._lightning import MisconfigurationException
 from lightning_nas.architecture import Architecture
+from lightning_nas.checks import check_fraction, check_positive
 from lightning_nas.methods.base import TaskModule, batch_size
 from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.seeding import derive_seed, fixed_seed
@@ -29,7 +30,7 @@ class RetrainModule(TaskModule):
         space: A search space, or the name of one; by default the space that the architecture names.
         architecture: An architecture, a JSON file of one, what such a file holds (``checkpoint["architecture"]`` of a
             search), or a name in ``lightning_nas.zoo``.
-        task: What is learned; image classification with 10 classes by default.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10.
         scale: Size of the network, passed to ``space.build``; the paper's by default.
         auxiliary: Train with the paper's auxiliary classifier, where the space has one.
         drop_path: Probability of dropping a path at the end; it grows from 0, linearly in epochs.
@@ -69,11 +70,10 @@ class RetrainModule(TaskModule):
             architecture = Architecture.from_dict(dict(architecture))
         elif not isinstance(architecture, Architecture):
             architecture = find_architecture(architecture)
-        super().__init__(architecture.space if space is None else space, task, seed)
-        if not 0 <= drop_path < 1:
-            raise ValueError(f"Expected `drop_path` in [0, 1) but got {drop_path}")
+        super().__init__(architecture.space if space is None else space, task, scale, seed)
+        check_fraction("drop_path", drop_path, zero_allowed=True)
+        check_positive("grad_clip", grad_clip)
         self.architecture = architecture
-        self.scale = dict(scale or {})
         self.auxiliary = auxiliary
         self.drop_path = drop_path
         self.grad_clip = grad_clip
@@ -124,6 +124,10 @@ class RetrainModule(TaskModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
+        if isinstance(batch, Mapping) and batch.keys() == {"weights", "architecture"}:
+            raise MisconfigurationException(
+                "Expected ordinary training batches but got those of a search; use a data module with search=False"
+            )
         evaluation = self.task.evaluate(self.network, batch)
         self.record("train", evaluation, batch_size(batch))
         return evaluation.loss

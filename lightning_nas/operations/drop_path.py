@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from lightning_nas.checks import check_fraction
+
 
 class DropPath(nn.Module):
     """Sets the output of a path to zero for a random part of the samples, in training mode.
@@ -12,8 +14,7 @@ class DropPath(nn.Module):
 
     def __init__(self, probability: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= probability < 1:
-            raise ValueError(f"Expected `probability` in [0, 1) but got {probability}")
+        check_fraction("probability", probability, zero_allowed=True)
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lightning_nas.checks import check_at_least
 from lightning_nas.operations.convolution import relu_conv_norm
 from lightning_nas.operations.factorized_reduce import FactorizedReduce
 from lightning_nas.operations.norm import Norm
@@ -57,8 +58,8 @@ def plan_cells(
         widths: Number of nodes that a ``"normal"`` and a ``"reduce"`` cell put out.
         after_reduction: Whether the first input of the first cell is twice as large as the second.
     """
-    if channels < 1 or layers < 1:
-        raise ValueError(f"Expected `channels` and `layers` to be at least 1 but got {channels} and {layers}")
+    check_at_least("channels", channels, 1)
+    check_at_least("layers", layers, 1)
     for index in range(layers):
         reduction = index in reductions(layers)
         channels = channels * 2 if reduction else channels
@@ -68,9 +69,19 @@ def plan_cells(
         after_reduction = reduction
 
 
-def check_image_size(images: Tensor, divisor: int) -> None:
-    """Raise a ``ValueError`` unless height and width can be halved as often as the network does."""
-    height, width = images.shape[-2:]
+def check_images(images: Tensor, channels: int, divisor: int) -> None:
+    """Raise a ``ValueError`` unless images ``[N, C, H, W]`` fit a network.
+
+    Args:
+        images: What the network got.
+        channels: Channels that its stem reads.
+        divisor: What height and width must be divisible by, to be halved as often as the network does.
+    """
+    found, height, width = images.shape[-3:]
+    if found != channels:
+        raise ValueError(
+            f"Expected images of {channels} channels but got {found}; give the network scale={{'in_channels': {found}}}"
+        )
     if height % divisor or width % divisor:
         raise ValueError(
             f"Expected images with height and width divisible by {divisor} but got {height}x{width}; "

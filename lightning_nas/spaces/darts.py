@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_nas.architecture import Architecture, Choice, Decision
+from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.operations.convolution import OPERATIONS
 from lightning_nas.spaces.base import SearchSpace, pick
 from lightning_nas.spaces.darts_network import DartsNetwork
@@ -72,14 +73,12 @@ class DartsSpace(SearchSpace):
         concat: Literal["all", "loose_ends"] = "all",
         distinct_inputs: bool = True,
     ) -> None:
-        if nodes < 1:
-            raise ValueError(f"Expected `nodes` to be at least 1 but got {nodes}")
+        check_at_least("nodes", nodes, 1)
         if unknown := set(operations) - OPERATIONS.keys():
             raise ValueError(f"Expected `operations` of {sorted(OPERATIONS)} but got {sorted(unknown)}")
         if len(set(operations)) != len(operations) or set(operations) <= {"none"}:
             raise ValueError(f'Expected distinct `operations`, one besides "none" at least, but got {list(operations)}')
-        if concat not in ("all", "loose_ends"):
-            raise ValueError(f'Expected `concat` to be "all" or "loose_ends" but got {concat!r}')
+        check_choice("concat", concat, ("all", "loose_ends"))
         self.nodes = nodes
         self.operations = tuple(operations)
         self.concat = concat
@@ -212,8 +211,7 @@ class DartsSpace(SearchSpace):
             return DartsNetwork.inherit(genotype, weights_from)
         if weights_from is not None:
             raise TypeError(f"Expected `weights_from` to be a supernet of this space but got {type(weights_from)}")
-        if stem not in PAPER:
-            raise ValueError(f"Expected `stem` to be one of {sorted(PAPER)} but got {stem!r}")
+        check_choice("stem", stem, list(PAPER))
         channels, layers, classes = (
             default if given is None else given
             for given, default in zip((channels, layers, classes), PAPER[stem], strict=True)

@@ -12,7 +12,7 @@ from lightning_nas.operations.convolution import build_operation
 from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.operations.norm import Norm, search_norm
 from lightning_nas.spaces.auxiliary import AuxiliaryHead, AuxiliaryLogits
-from lightning_nas.spaces.cell_plan import CellPlan, check_image_size, plan_cells, reductions
+from lightning_nas.spaces.cell_plan import CellPlan, check_images, plan_cells, reductions
 from lightning_nas.spaces.darts_stem import CifarStem, ImageNetStem
 from lightning_nas.spaces.darts_supernet import DartsSupernet, edge_index
 from lightning_nas.spaces.genotype import Genotype
@@ -115,7 +115,7 @@ class DartsNetwork(nn.Module):
 
     def features(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the output of every cell."""
-        check_image_size(images, self.divisor)
+        check_images(images, self.stem.in_channels, self.divisor)
         before_last, last = self.stem(images)
         for cell in self.cells:
             before_last, last = last, cell(before_last, last)

@@ -20,6 +20,7 @@ class CifarStem(nn.Sequential):
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(*conv_norm(in_channels, channels, 1))
+        self.in_channels = in_channels
         self.channels = channels
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,6 +41,7 @@ class ImageNetStem(nn.Module):
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.channels = channels
         self.stem0 = nn.Sequential(
             *conv_norm(in_channels, channels // 2, 2), nn.ReLU(), *conv_norm(channels // 2, channels, 2)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_nas.operations.convolution import build_operation
 from lightning_nas.operations.mixed import MixedOperation
 from lightning_nas.operations.norm import search_norm
-from lightning_nas.spaces.cell_plan import CellPlan, check_image_size, plan_cells, reductions
+from lightning_nas.spaces.cell_plan import CellPlan, check_images, plan_cells, reductions
 from lightning_nas.spaces.darts_stem import CifarStem
 from lightning_nas.spaces.mixture import Mixture
 
@@ -90,7 +90,7 @@ class DartsSupernet(nn.Module):
 
     def features(self, images: Tensor, mixtures: Mapping[str, Mixture]) -> Iterator[Tensor]:
         """Yield the output of every cell."""
-        check_image_size(images, self.divisor)
+        check_images(images, self.in_channels, self.divisor)
         before_last, last = self.stem(images)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             before_last, last = last, cell(before_last, last, mixtures[kind])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_nas.operations.convolution import build_operation, relu_conv_norm
 from lightning_nas.operations.mixed import MixedOperation
 from lightning_nas.operations.norm import Norm
-from lightning_nas.spaces.cell_plan import check_image_size
+from lightning_nas.spaces.cell_plan import check_images
 from lightning_nas.spaces.mixture import Mixture
 
 # (source, target), in the order of the benchmark's strings
@@ -84,7 +84,7 @@ class Skeleton(nn.Module):
 
     def logits(self, images: Tensor, mixture: Mixture | None) -> Tensor:
         """Return the logits ``[N, classes]`` of images ``[N, C, H, W]``."""
-        check_image_size(images, 4)
+        check_images(images, self.scale["in_channels"], 4)
         x = self.stem(images)
         for block in self.body:
             x = block(x, mixture) if isinstance(block, Cell) else block(x)

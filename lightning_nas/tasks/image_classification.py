@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_nas.checks import check_at_least, check_fraction
 from lightning_nas.spaces.auxiliary import AuxiliaryLogits
 from lightning_nas.tasks.base import Evaluation, Network, Task
 
@@ -28,10 +29,8 @@ class ImageClassification(Task):
     objective: tuple[str, Literal["min", "max"]] = ("val/accuracy", "max")
 
     def __init__(self, classes: int = 10, label_smoothing: float = 0.0, auxiliary_weight: float = 0.4) -> None:
-        if classes < 2:
-            raise ValueError(f"Expected `classes` to be at least 2 but got {classes}")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"Expected `label_smoothing` in [0, 1) but got {label_smoothing}")
+        check_at_least("classes", classes, 2)
+        check_fraction("label_smoothing", label_smoothing, zero_allowed=True)
         self.classes = classes
         self.label_smoothing = label_smoothing
         self.auxiliary_weight = auxiliary_weight
@@ -44,7 +43,8 @@ class ImageClassification(Task):
         if logits.shape[1:] != (self.classes,):
             raise ValueError(
                 f"Expected a network with {self.classes} outputs for ImageClassification(classes={self.classes}) "
-                f"but got {tuple(logits.shape[1:])}; give the network the same number, scale={{'classes': ...}}"
+                f"but got {tuple(logits.shape[1:])}; give both the same number: scale={{'classes': n}}, "
+                "task=ImageClassification(n)"
             )
         loss = self._loss(logits, labels)
         if isinstance(output, AuxiliaryLogits):

@@ -1,4 +1,5 @@
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,16 @@ def test_refuses_a_scale_that_does_not_fit_the_input(tmp_path: Path) -> None:
 def test_refuses_no_epochs() -> None:
     with pytest.raises(ValueError, match=r"Expected `every_n_epochs` to be at least 1 but got 0"):
         DeriveArchitecture(every_n_epochs=0)
+
+
+def test_writes_to_the_folder_of_the_loggers_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")  # the logger sets it; this puts it back
+    logger = import_module(f"{pl.__name__}.loggers").WandbLogger(
+        project="nas", id="run1", save_dir=tmp_path, offline=True
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=[make_callback(None)], **{**SILENT, "logger": logger}
+    )
+    trainer.fit(make_module(), datamodule=DigitsDataModule(search=True, batch_size=16, max_train_images=32))
+    logger.experiment.finish()
+    assert Architecture.load(tmp_path / "nas" / "run1" / "architecture.json").space == "darts?nodes=2"

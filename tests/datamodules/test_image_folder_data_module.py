@@ -151,17 +151,36 @@ def test_augmentations() -> None:
     images = torch.randint(256, (5, 3, 6, 6), generator=make_generator(0), dtype=torch.uint8)
     generators = [make_generator(1) for _ in range(5)]
     data = ImageFolderDataModule("x", augment="none", cutout=2)
+    data.image_shape = (3, 6, 6)
     assert torch.equal(data.distort(images, generators[0]), images)
     assert (data.train_transform(images, generators[0]) == 0).any()
     moved = batch_transforms.random_crop(images, 4, generators[1])
     moved = batch_transforms.random_flip(moved, generators[1])
-    assert torch.equal(ImageFolderDataModule("x").distort(images, generators[2]), moved)
+    data = ImageFolderDataModule("x")
+    data.image_shape = (3, 6, 6)
+    assert torch.equal(data.distort(images, generators[2]), moved)
     data = ImageFolderDataModule("x", 8, augment="imagenet")
     data.image_shape = (3, 8, 8)
     result = data.distort(images, generators[3])
     expected = batch_transforms.random_resized_crop(images, (8, 8), generators[4])
     expected = batch_transforms.random_flip(expected, generators[4])
     assert torch.equal(result, color_jitter(expected, 0.4, 0.4, 0.4, 0.2, generators[4]))
+
+
+def test_a_larger_square_is_kept_than_a_network_gets(root: Path) -> None:
+    data = ImageFolderDataModule(
+        root, 4, decode_size=6, augment="none", val_fraction=0.0, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    data.setup("fit")
+    images, _ = next(iter(data.train_dataloader()))
+    assert images.shape[1:] == (3, 6, 6)
+    assert data.image_shape == (3, 4, 4)
+    assert torch.equal(data.eval_transform(images), images[:, :, 1:5, 1:5] / 255)
+    assert torch.equal(data.distort(images, make_generator(0)), images[:, :, 1:5, 1:5])
+    with pytest.raises(ValueError, match=r"Expected `decode_size` to be at least 4.* but got 3"):
+        ImageFolderDataModule(root, 4, decode_size=3)
+    with pytest.raises(ValueError, match=r"Expected `decode_size` .*`image_size` to be given"):
+        ImageFolderDataModule(root, decode_size=3)
 
 
 def test_hidden_files_are_ignored(root: Path) -> None:

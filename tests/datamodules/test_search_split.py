@@ -278,7 +278,7 @@ def test_wrong_fraction(fraction: float) -> None:
         ),
         (DataLoader(DATA, batch_size=None), "to have a `batch_size` but got a custom batch sampler"),
         (
-            DataLoader(DATA, sampler=WeightedRandomSampler([1.0] * 20, 20)),
+            DataLoader(DATA, 2, sampler=WeightedRandomSampler([1.0] * 20, 20)),
             "to be shuffled or sequential but got the sampler WeightedRandomSampler",
         ),
     ],
@@ -288,6 +288,12 @@ def test_loaders_that_cannot_be_split(loader: object, message: str) -> None:
     for build in (split.train_dataloader, split.val_dataloader):
         with pytest.raises(TypeError, match=message):
             build()
+
+
+def test_batches_of_one_are_refused() -> None:
+    split = SearchSplit(Wrapped(DataLoader(DATA, 1)))
+    with pytest.raises(ValueError, match=r"Expected `batch_size of Wrapped` to be at least 2 \(batch norm.* but got 1"):
+        split.train_dataloader()
 
 
 def test_too_few_samples() -> None:

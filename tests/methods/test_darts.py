@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_nas._lightning import CombinedLoader, MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.datamodules import DigitsDataModule
 from lightning_nas.methods import DartsModule, bilevel
 from lightning_nas.methods.darts import cosine
 from lightning_nas.spaces import Mixture, NasBench201Space
@@ -292,7 +293,8 @@ def test_look_ahead_is_clipped_when_asked() -> None:
     plain = gradient(grad_clip=0.05)
     assert relative_error(gradient(grad_clip=1e6, clip_virtual=True), plain) == 0
     assert relative_error(gradient(grad_clip=0.05, clip_virtual=True), plain) > 0.1
-    assert relative_error(gradient(grad_clip=None, clip_virtual=True), plain) == 0
+    with pytest.raises(ValueError, match=r"Expected a `grad_clip` for clip_virtual=True but got None"):
+        DartsModule(clip_virtual=True, grad_clip=None)
 
 
 # ---------------------------------------------------------------- dropout
@@ -433,7 +435,7 @@ def test_metrics() -> None:
     assert logged["search/examples_seen"] == 2 * (10 + (4 + 2 + 4))  # the shorter stream starts again
     p = torch.cat([mixture.weights for mixture in mixtures.values()]).detach()
     assert logged["search/entropy"] == pytest.approx(-(p * p.log()).sum(1).mean().item(), rel=1e-5)
-    chosen = list(module.derive().values.values())
+    chosen = [value for name, value in module.derive().values.items() if name.startswith("normal/")]
     assert logged["search/skip_count"] == chosen.count("skip_connect") >= 2
     assert logged["train/learning_rate"] == 0
 
@@ -479,7 +481,7 @@ def test_load_from_checkpoint(tmp_path: Path) -> None:
         "virtual_step": "global",
         "clip_virtual": True,
         "warmup_epochs": 0,
-        "grad_clip": None,
+        "grad_clip": 0.5,
         "min_learning_rate": 0.002,
         "schedule_epochs": 9,
         "seed": 7,
@@ -659,3 +661,48 @@ def test_nan_alphas_derive_nothing() -> None:
         module.alphas["cell"][2, 3] = torch.nan
     with pytest.raises(FloatingPointError, match="the search has diverged"):
         module.derive()
+
+
+def test_warmup_counts_only_the_weights_images() -> None:
+    module = darts(order="first", warmup_epochs=1)
+    trainer = fit(module, max_epochs=2)
+    assert trainer.callback_metrics["search/examples_seen"] == 8 + (8 + 8)
+
+
+def test_a_search_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(
+        MisconfigurationException, match=r"Expected more epochs than the 2 `warmup_epochs`.*max_epochs=2"
+    ):
+        fit(darts(warmup_epochs=2), max_epochs=2)
+    fit(darts(order="first", warmup_epochs=2), fast_dev_run=1)
+
+
+def test_the_schedule_never_rises() -> None:
+    module = darts(order="first", weights_optimizer=partial(AdamW, lr=3e-4))
+    trainer = fit(module, max_epochs=2, limit_train_batches=1)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize("grad_clip", [0.0, -1.0])
+def test_gradients_cannot_be_clipped_to_nothing(grad_clip: float) -> None:
+    with pytest.raises(ValueError, match=r"Expected `grad_clip` to be above 0 but got"):
+        DartsModule(grad_clip=grad_clip)
+
+
+def test_the_task_has_the_classes_of_the_network() -> None:
+    task = darts(scale={"channels": 4, "cells": 1, "classes": 3}).task
+    assert isinstance(task, ImageClassification)
+    assert task.classes == 3
+
+
+def test_data_with_other_classes_are_refused() -> None:
+    module = darts("darts?nodes=2", scale={"channels": 4, "layers": 3, "in_channels": 1, "classes": 12})
+    with pytest.raises(MisconfigurationException, match=r"Expected data with 12 classes but got 10; .*'classes': 10"):
+        make_trainer().fit(module, datamodule=DigitsDataModule(search=True))
+
+
+def test_images_with_other_channels_are_refused() -> None:
+    grey = TensorDataset(torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))
+    for space in SCALES:
+        with pytest.raises(ValueError, match=r"Expected images of 3 channels but got 1; .*'in_channels': 1"):
+            fit(darts(space), loaders(grey, grey))

@@ -281,7 +281,9 @@ def test_there_is_nothing_to_train_without_an_architecture() -> None:
 
 @pytest.mark.parametrize("drop_path", [-0.1, 1.0])
 def test_drop_path_is_a_probability(drop_path: float) -> None:
-    with pytest.raises(ValueError, match=rf"Expected `drop_path` in \[0, 1\) but got {drop_path}"):
+    with pytest.raises(
+        ValueError, match=rf"Expected `drop_path` to be a share with 0 <= fraction < 1 but got {drop_path}"
+    ):
         retrain(drop_path=drop_path)
 
 
@@ -370,3 +372,19 @@ def test_load_from_checkpoint_with_what_it_does_not_hold(tmp_path: Path) -> None
     )
     loaded = RetrainModule.load_from_checkpoint(tmp_path / "a.ckpt", space=space, task=task)
     assert_equal(module.state_dict(), loaded.state_dict())
+
+
+def test_batches_of_a_search_are_refused() -> None:
+    batch = {"weights": DATA[:2], "architecture": DATA[2:4]}
+    with pytest.raises(MisconfigurationException, match=r"Expected ordinary training batches .* search=False"):
+        fit(retrain(), [batch])
+
+
+def test_an_architecture_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"Expected an `architecture` to train .* but got none"):
+        RetrainModule("darts")
+
+
+def test_gradients_cannot_be_clipped_to_nothing() -> None:
+    with pytest.raises(ValueError, match=r"Expected `grad_clip` to be above 0 but got 0"):
+        retrain(grad_clip=0)

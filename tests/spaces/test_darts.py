@@ -197,7 +197,7 @@ class TestConstructor:
             ({"operations": ()}, r'one besides "none" at least, but got \[\]'),
             ({"operations": ("none",)}, r"at least, but got \['none'\]"),
             ({"operations": ("skip_connect", "skip_connect")}, "Expected distinct `operations`"),
-            ({"concat": "some"}, '`concat` to be "all" or "loose_ends" but got \'some\''),
+            ({"concat": "some"}, r"`concat` to be one of \['all', 'loose_ends'\] but got 'some'"),
         ],
     )
     def test_refuses(self, settings: dict[str, Any], message: str) -> None:

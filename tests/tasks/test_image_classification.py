@@ -99,5 +99,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("smoothing", [-0.1, 1.0])
     def test_smoothing_out_of_range(self, smoothing: float) -> None:
-        with pytest.raises(ValueError, match=rf"`label_smoothing` in \[0, 1\) but got {smoothing}"):
+        with pytest.raises(
+            ValueError, match=rf"`label_smoothing` to be a share with 0 <= fraction < 1 but got {smoothing}"
+        ):
             ImageClassification(3, label_smoothing=smoothing)
