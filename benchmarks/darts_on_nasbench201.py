@@ -68,11 +68,16 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     table = read_table(arguments.table)
-    found = [look_up(table, search(arguments.images, seed), seed) for seed in range(arguments.seeds)]
     mean = statistics.mean(validation for validation, _ in table.values())
-    print(f"{'seed':>4} {'validation':>10} {'test':>6} {'rank':>6} {'skips':>5}  architecture")
-    for row in found:
-        print(f"{row.seed:4} {row.validation:10.2f} {row.test:6.2f} {row.rank:6} {row.skips:5}  {row.architecture}")
+    found = []
+    for seed in range(arguments.seeds):
+        row = look_up(table, search(arguments.images, seed), seed)
+        found.append(row)
+        print(
+            f"seed {row.seed}: validation {row.validation:.2f}, test {row.test:.2f}, rank {row.rank}, "
+            f"{row.skips} skip connections: {row.architecture}",
+            flush=True,
+        )
     print(f"mean of all {len(table):,} architectures (random search): validation {mean:.2f}")
     if arguments.json:
         content = {"darts": [asdict(row) for row in found], "random_mean_validation": mean}

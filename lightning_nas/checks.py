@@ -12,11 +12,16 @@ def check_at_least(name: str, value: int | None, least: int, why: str = "") -> N
         least: The lowest value allowed.
         why: The reason, if it is not plain.
     """
-    if value is None:
-        return
-    if isinstance(value, str) or value < least:
+    if value is not None and value < least:
         reason = f" ({why})" if why else ""
         raise ValueError(f"Expected `{name}` to be at least {least}{reason} but got {value}.")
+
+
+def check_scale(**scale: int) -> None:
+    """Raise ValueError unless all sizes of a network are positive whole numbers."""
+    for name, value in scale.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"Expected `{name}` to be a whole number of at least 1 but got {value!r}.")
 
 
 def check_positive(name: str, value: float | None) -> None:

@@ -51,7 +51,9 @@ def run(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_from_a_search_to_a_tested_network(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_from_a_search_to_a_tested_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's loading of what its CLI has trained
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(SEARCH))
     run(tmp_path, "fit", "--config", "search.yaml")
     checkpoint = next((tmp_path / "checkpoints").glob("*.ckpt"))
@@ -111,8 +113,14 @@ def test_cost_of_a_file_at_another_scale(
         (["cost", "DARTS_V3"], "Expected a JSON file or one of"),
         (["cost", "DARTS_V2", "--scale", "channels"], "Expected KEY=VALUE, e.g. channels=36, but got 'channels'"),
         (["cost", "DARTS_V2", "--scale", "width=4"], "Expected a scale that space 'darts' has but got ['width=4']"),
-        (["cost", "DARTS_V2", "--scale", "channels=-4"], "Expected `channels` to be at least 1 but got -4"),
-        (["cost", "DARTS_V2", "--scale", "channels=abc"], "Expected `channels` to be at least 1 but got abc"),
+        (
+            ["cost", "DARTS_V2", "--scale", "channels=-4"],
+            "Expected `channels` to be a whole number of at least 1 but got -4",
+        ),
+        (
+            ["cost", "DARTS_V2", "--scale", "channels=abc"],
+            "Expected `channels` to be a whole number of at least 1 but got 'abc'",
+        ),
         (["cost", "DARTS_V2", "--scale", "stem=mnist"], "Expected `stem` to be one of ['cifar', 'imagenet'] but got"),
         (["cost", "DARTS_V2", "--input-shape", "3", "30", "30"], "divisible by 4 but got 30x30"),
         (["cost", "DARTS_V2", "--input-shape", "1", "32", "32"], "Expected images of 3 channels but got 1"),

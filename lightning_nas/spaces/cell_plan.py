@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from lightning_nas.checks import check_at_least
 from lightning_nas.operations.convolution import relu_conv_norm
 from lightning_nas.operations.factorized_reduce import FactorizedReduce
 from lightning_nas.operations.norm import Norm
@@ -58,8 +57,6 @@ def plan_cells(
         widths: Number of nodes that a ``"normal"`` and a ``"reduce"`` cell put out.
         after_reduction: Whether the first input of the first cell is twice as large as the second.
     """
-    check_at_least("channels", channels, 1)
-    check_at_least("layers", layers, 1)
     for index in range(layers):
         reduction = index in reductions(layers)
         channels = channels * 2 if reduction else channels

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_nas.architecture import Architecture, Choice, Decision
-from lightning_nas.checks import check_at_least, check_choice
+from lightning_nas.checks import check_at_least, check_choice, check_scale
 from lightning_nas.operations.convolution import OPERATIONS
 from lightning_nas.spaces.base import SearchSpace, pick
 from lightning_nas.spaces.darts_network import DartsNetwork
@@ -216,6 +216,7 @@ class DartsSpace(SearchSpace):
             default if given is None else given
             for given, default in zip((channels, layers, classes), PAPER[stem], strict=True)
         )
+        check_scale(channels=channels, layers=layers, classes=classes, in_channels=in_channels)
         before = CifarStem(in_channels, 3 * channels) if stem == "cifar" else ImageNetStem(in_channels, channels)
         return DartsNetwork(genotype, before, channels, layers, classes, auxiliary=auxiliary)
 
@@ -233,6 +234,7 @@ class DartsSpace(SearchSpace):
         """
         if self.concat != "all":
             raise ValueError(f'Expected a space with concat="all" for a supernet but got {self.name!r}')
+        check_scale(channels=channels, layers=layers, classes=classes, in_channels=in_channels)
         return DartsSupernet(self.operations, self.nodes, channels, layers, classes, in_channels, stem_multiplier)
 
     def _check_supernet(self, supernet: DartsSupernet) -> None:

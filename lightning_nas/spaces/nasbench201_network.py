@@ -7,6 +7,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from lightning_nas.checks import check_scale
 from lightning_nas.operations.convolution import build_operation, relu_conv_norm
 from lightning_nas.operations.mixed import MixedOperation
 from lightning_nas.operations.norm import Norm
@@ -71,6 +72,7 @@ class Skeleton(nn.Module):
         in_channels: int,
     ) -> None:
         super().__init__()
+        check_scale(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         self.scale = {"channels": channels, "cells": cells, "classes": classes, "in_channels": in_channels}
         self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         body: list[nn.Module] = []

@@ -15,6 +15,7 @@ SILENT: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
 ]
 

@@ -377,7 +377,7 @@ def test_load_from_checkpoint_with_what_it_does_not_hold(tmp_path: Path) -> None
 def test_batches_of_a_search_are_refused() -> None:
     batch = {"weights": DATA[:2], "architecture": DATA[2:4]}
     with pytest.raises(MisconfigurationException, match=r"Expected ordinary training batches .* search=False"):
-        fit(retrain(), [batch])
+        retrain().training_step(batch, 0)
 
 
 def test_an_architecture_is_needed() -> None:
