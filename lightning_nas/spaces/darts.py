@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Architecture, Choice, Decision
+from lightning_nas.architecture import Architecture, Decision
 from lightning_nas.checks import check_at_least, check_choice, check_scale
 from lightning_nas.operations.convolution import OPERATIONS
 from lightning_nas.spaces.base import SearchSpace, pick
@@ -17,7 +16,7 @@ from lightning_nas.spaces.darts_network import DartsNetwork
 from lightning_nas.spaces.darts_stem import CifarStem, ImageNetStem
 from lightning_nas.spaces.darts_supernet import DartsSupernet
 from lightning_nas.spaces.decision_group import DecisionGroup
-from lightning_nas.spaces.genotype import Genotype
+from lightning_nas.spaces.genotype import CELLS, Genotype, Node, read_cells, write_cells
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.settings import Setting, space_name
@@ -32,9 +31,7 @@ PRIMITIVES = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-CELLS = ("normal", "reduce")
 PAPER = {"cifar": (36, 20, 10), "imagenet": (48, 14, 1000)}  # channels, layers, classes of the evaluation networks
-Node = list[tuple[str, int]]
 
 
 class DartsSpace(SearchSpace):
@@ -131,14 +128,14 @@ class DartsSpace(SearchSpace):
                 inputs = torch.randint(index + 2, (2,), generator=generator)
             return [(pick(choosable, generator), int(j)) for j in inputs]
 
-        return self._architecture({cell: [node(i) for i in range(self.nodes)] for cell in CELLS})
+        return Architecture(self.name, write_cells({cell: [node(i) for i in range(self.nodes)] for cell in CELLS}))
 
     def validate(self, architecture: Architecture) -> None:
         """Raise a ``ValueError`` that names the reason unless ``architecture`` belongs to this space."""
         super().validate(architecture)
         if not self.distinct_inputs:
             return
-        for cell, nodes in self._cells(architecture).items():
+        for cell, nodes in read_cells(architecture, self.nodes).items():
             for index, ((_, first), (_, second)) in enumerate(nodes):
                 if first == second:
                     raise ValueError(f"Expected two different inputs of {cell}/node{index} but got {first} twice")
@@ -146,12 +143,12 @@ class DartsSpace(SearchSpace):
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the architecture with the inputs of every node in rising order."""
         self.validate(architecture)
-        cells = self._cells(architecture)
+        cells = read_cells(architecture, self.nodes)
         ordered = {
             cell: [sorted(node, key=lambda pair: (pair[1], self.operations.index(pair[0]))) for node in nodes]
             for cell, nodes in cells.items()
         }
-        return self._architecture(ordered)
+        return Architecture(self.name, write_cells(ordered))
 
     def from_genotype(
         self,
@@ -169,14 +166,14 @@ class DartsSpace(SearchSpace):
                 raise ValueError(f"Expected {2 * self.nodes} pairs for the {cell} cell but got {len(pairs)}")
         flat = {"normal": normal, "reduce": reduce}
         cells = {cell: [list(pairs[i : i + 2]) for i in range(0, len(pairs), 2)] for cell, pairs in flat.items()}
-        architecture = replace(self._architecture(cells), provenance=provenance or {})
+        architecture = Architecture(self.name, write_cells(cells), provenance or {})
         self.validate(architecture)
         return architecture
 
     def genotype(self, architecture: Architecture) -> Genotype:
         """Return the architecture in the field's notation."""
         self.validate(architecture)
-        cells = self._cells(architecture)
+        cells = read_cells(architecture, self.nodes)
         concats = {cell: self._concat(nodes) for cell, nodes in cells.items()}
         flat = {cell: [pair for node in nodes for pair in node] for cell, nodes in cells.items()}
         return Genotype(flat["normal"], concats["normal"], flat["reduce"], concats["reduce"])
@@ -251,7 +248,9 @@ class DartsSpace(SearchSpace):
         Args:
             weights: ``"normal"`` and ``"reduce"``: probabilities ``[edges, operations]``, ``"none"`` included.
         """
-        return self._architecture({cell: self._discretize(weights[cell].detach().cpu()) for cell in CELLS})
+        return Architecture(
+            self.name, write_cells({cell: self._discretize(weights[cell].detach().cpu()) for cell in CELLS})
+        )
 
     def _discretize(self, table: Tensor) -> list[Node]:
         choosable = [k for k, operation in enumerate(self.operations) if operation != "none"]
@@ -267,7 +266,7 @@ class DartsSpace(SearchSpace):
     def mixtures(self, architecture: Architecture) -> dict[str, Mixture]:
         """Return weight one for the architecture's operations; an edge that it does not use has nothing active."""
         self.validate(architecture)
-        return {cell: self._mixture(nodes) for cell, nodes in self._cells(architecture).items()}
+        return {cell: self._mixture(nodes) for cell, nodes in read_cells(architecture, self.nodes).items()}
 
     def _mixture(self, nodes: list[Node]) -> Mixture:
         weights = torch.zeros(sum(node + 2 for node in range(self.nodes)), len(self.operations))
@@ -280,7 +279,7 @@ class DartsSpace(SearchSpace):
 
     def graph(self, architecture: Architecture) -> tuple[CellGraph, ...]:
         """Return the graphs of the normal and the reduction cell."""
-        cells = self._cells(architecture)
+        cells = read_cells(architecture, self.nodes)
         return tuple(self._graph(cell, nodes) for cell, nodes in cells.items())
 
     def _graph(self, cell: str, nodes: list[Node]) -> CellGraph:
@@ -293,20 +292,3 @@ class DartsSpace(SearchSpace):
             return range(2, self.nodes + 2)
         read = {j for node in nodes for _, j in node}
         return [j for j in range(2, self.nodes + 2) if j not in read]
-
-    def _cells(self, architecture: Architecture) -> dict[str, list[Node]]:
-        values = architecture.values
-
-        def pair(cell: str, node: int, k: int) -> tuple[str, int]:
-            return str(values[f"{cell}/node{node}/operation{k}"]), int(values[f"{cell}/node{node}/input{k}"])
-
-        return {cell: [[pair(cell, node, k) for k in range(2)] for node in range(self.nodes)] for cell in CELLS}
-
-    def _architecture(self, cells: Mapping[str, Sequence[Node]]) -> Architecture:
-        values: dict[str, Choice] = {}
-        for cell, nodes in cells.items():
-            for index, node in enumerate(nodes):
-                for k, (operation, j) in enumerate(node):
-                    values[f"{cell}/node{index}/input{k}"] = j
-                    values[f"{cell}/node{index}/operation{k}"] = operation
-        return Architecture(self.name, values)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lightning_nas.architecture import Architecture, Choice
 from lightning_nas.spaces import DartsSpace, NasBench201Space, SearchSpace
-from lightning_nas.spaces.darts import CELLS, PRIMITIVES
+from lightning_nas.spaces.darts import PRIMITIVES
+from lightning_nas.spaces.genotype import CELLS
 from lightning_nas.testing.space import SpaceContract
 
 TINY = DartsSpace(nodes=2, operations=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"))
