@@ -25,6 +25,7 @@ from lightning_nas.spaces import DartsSpace
 SPACE = DartsSpace(nodes=2)
 SIZE = {"channels": 4, "layers": 3, "in_channels": 1}
 SEARCH_EPOCHS = 10
+WARMUP_EPOCHS = 4  # alphas that move before the weights have learned anything prefer what has no weights
 RETRAIN_EPOCHS = 6
 REPEATS = 3
 
@@ -64,8 +65,9 @@ def make_trainer(output_dir: Path, epochs: int, **options: Any) -> pl.Trainer:
 def search(output_dir: Path, seed: int) -> tuple[Architecture, dict[str, float]]:
     """Search on half of the training images each for weights and alphas; return what was found, and what it cost."""
     # The paper takes a hundred times as many steps; fewer steps have to be longer.
-    alphas_optimizer = partial(Adam, lr=0.02, betas=(0.5, 0.999), weight_decay=1e-3)
-    module = DartsModule(SPACE, scale=SIZE, order="first", alphas_optimizer=alphas_optimizer, seed=seed)
+    alphas_optimizer = partial(Adam, lr=0.03, betas=(0.5, 0.999), weight_decay=1e-3)
+    options: dict[str, Any] = {"order": "first", "warmup_epochs": WARMUP_EPOCHS, "alphas_optimizer": alphas_optimizer}
+    module = DartsModule(SPACE, scale=SIZE, seed=seed, **options)
     logger = import_module(f"{package_name()}.loggers").CSVLogger(output_dir, name="", version="")
     callback = DeriveArchitecture(output_dir, scale=SIZE, input_shape=(1, 8, 8))
     trainer = make_trainer(output_dir, SEARCH_EPOCHS, logger=logger, callbacks=[callback])
