@@ -18,8 +18,19 @@ if TYPE_CHECKING:
         SearchSplit,
     )
     from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
-    from lightning_nas.spaces import DartsSpace, Mixture, NasBench201Space, SearchSpace, get_space
-    from lightning_nas.tasks import ImageClassification, Task
+    from lightning_nas.spaces import (
+        DartsSpace,
+        InputChoice,
+        Mixture,
+        ModuleSpace,
+        NasBench201Space,
+        OpChoice,
+        RepeatChoice,
+        SearchSpace,
+        apply_architecture,
+        get_space,
+    )
+    from lightning_nas.tasks import Classification, ImageClassification, Regression, Task
 
 __version__ = "0.1.0.dev0"
 
@@ -35,8 +46,19 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "SearchSplit",
     ),
     "methods": ("DartsModule", "RetrainModule", "SearchModule"),
-    "spaces": ("DartsSpace", "Mixture", "NasBench201Space", "SearchSpace", "get_space"),
-    "tasks": ("ImageClassification", "Task"),
+    "spaces": (
+        "DartsSpace",
+        "InputChoice",
+        "Mixture",
+        "ModuleSpace",
+        "NasBench201Space",
+        "OpChoice",
+        "RepeatChoice",
+        "SearchSpace",
+        "apply_architecture",
+        "get_space",
+    ),
+    "tasks": ("Classification", "ImageClassification", "Regression", "Task"),
     "zoo": (),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -45,6 +67,7 @@ __all__ = [
     "Architecture",
     "CIFAR10DataModule",
     "CIFAR100DataModule",
+    "Classification",
     "DartsModule",
     "DartsSpace",
     "Decision",
@@ -52,14 +75,20 @@ __all__ = [
     "DigitsDataModule",
     "ImageClassification",
     "ImageFolderDataModule",
+    "InputChoice",
     "Mixture",
+    "ModuleSpace",
     "NasBench201Space",
+    "OpChoice",
+    "Regression",
+    "RepeatChoice",
     "RetrainModule",
     "SearchModule",
     "SearchSpace",
     "SearchSplit",
     "Task",
     "__version__",
+    "apply_architecture",
     "count_multiply_adds",
     "count_parameters",
     "get_space",

@@ -1,14 +1,16 @@
 """What a network costs: parameters, multiply-adds, latency."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
+
+from lightning_nas.modes import evaluating
 
 
 def count_parameters(network: nn.Module, *, auxiliary: bool = False) -> int:
@@ -21,25 +23,15 @@ def count_parameters(network: nn.Module, *, auxiliary: bool = False) -> int:
     return sum(p.numel() for name, p in network.named_parameters() if auxiliary or "auxiliary" not in name)
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network in evaluation mode, and every module back in its own mode afterwards."""
-    training = {module: module.training for module in network.modules()}
-    try:
-        network.eval()
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-
-
-def _to_meta(value: object) -> object:
+def _to_meta(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.to("meta")
+    if isinstance(value, Mapping):
+        return {name: _to_meta(item) for name, item in value.items()}
     return tuple(_to_meta(item) for item in value) if isinstance(value, tuple | list) else value
 
 
-def count_multiply_adds(network: nn.Module, *inputs: object) -> int:
+def count_multiply_adds(network: nn.Module, *inputs: object, **named: object) -> int:
     """Count the multiply-adds of convolutions and matrix products in one forward pass, as the papers do.
 
     Nothing is computed: the pass runs on torch's meta device, in evaluation mode, and leaves the network as it was.
@@ -47,14 +39,15 @@ def count_multiply_adds(network: nn.Module, *inputs: object) -> int:
     Args:
         network: Any network whose control flow does not depend on the values in its tensors.
         inputs: What its forward takes; a batch of one example gives the usual number.
+        named: More of what its forward takes, by name.
 
     Example:
         >>> count_multiply_adds(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(1, 3, 32, 32))
         221184
     """
     state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    with _evaluating(network), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        functional_call(network, state, tuple(_to_meta(value) for value in inputs))
+    with evaluating(network), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        functional_call(network, state, tuple(_to_meta(value) for value in inputs), _to_meta(named))
     return int(counter.get_total_flops()) // 2
 
 
@@ -87,6 +80,6 @@ def measure_latency(network: nn.Module, example: Tensor, *, threads: int = 1, mi
         min_seconds: How long to measure at least.
     """
     timer = benchmark.Timer("network(example)", globals={"network": network, "example": example}, num_threads=threads)
-    with _evaluating(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         measured = timer.blocked_autorange(min_run_time=min_seconds)
     return Latency(measured.median, measured.iqr, threads, example.device.type, len(example))

@@ -1,7 +1,7 @@
 """What all search methods share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -19,10 +19,23 @@ from lightning_nas.tasks.image_classification import ImageClassification
 
 
 def batch_size(batch: Any) -> int:
-    """Return the number of examples of a batch: the length of the first tensor found in it."""
-    while not isinstance(batch, Tensor):
-        batch = next(iter(batch.values() if isinstance(batch, Mapping) else batch))
-    return len(batch)
+    """Return the number of examples of a batch: the length of the first tensor found in it.
+
+    Raises:
+        TypeError: If there is no tensor in it.
+    """
+    first = next(_tensors(batch), None)
+    if first is None:
+        raise TypeError(f"Expected a batch that holds a tensor but got {type(batch).__name__}")
+    return len(first)
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping | list | tuple):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(part)
 
 
 class TaskModule(pl.LightningModule):

@@ -29,6 +29,7 @@ UpdateOrder = Literal["alpha_first", "w_first"]
 BatchNormStatistics = Literal["clean", "reference"]
 VirtualStep = Literal["local", "global"]
 
+SKIPS = ("skip_connect", "skip", "identity")  # what spaces and users call it
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 
 
@@ -120,6 +121,7 @@ class DartsModule(SearchModule):
         self.automatic_optimization = False
         with fixed_seed(derive_seed(seed, "weights")):
             self.supernet = self.space.supernet(**self.scale)
+        self.space.check_mixable(self.supernet)
         generator = torch.Generator().manual_seed(derive_seed(seed, "alphas"))
         self.alphas = nn.ParameterDict()
         for group in self.space.groups:
@@ -245,11 +247,12 @@ class DartsModule(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log where the search stands."""
-        rows = torch.cat([mixture.weights for mixture in self.mixtures(list(self.alphas.values())).values()])
+        mixtures = self.mixtures(list(self.alphas.values())).values()
+        entropies = torch.cat([torch.special.entr(mixture.weights).sum(1) for mixture in mixtures])
         cell, *_ = self.space.graph(self.derive())
-        state = {
-            "search/entropy": torch.special.entr(rows).sum(1).mean(),
-            "search/skip_count": float(sum(operation == "skip_connect" for _, _, operation in cell.edges)),
+        state: dict[str, float | Tensor] = {
+            "search/entropy": entropies.mean(),
+            "search/skip_count": float(sum(operation in SKIPS for _, _, operation in cell.edges)),
             "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
@@ -275,7 +278,7 @@ class DartsModule(SearchModule):
             )
 
     def _network(self, alphas: Sequence[Tensor]) -> Network:
-        return lambda x: self.supernet(x, self.mixtures(alphas))
+        return partial(self.supernet, mixtures=self.mixtures(alphas))
 
     def _optimizers(self) -> list[Optimizer]:
         return cast("list[Optimizer]", self.optimizers(use_pl_optimizer=False))

@@ -2,11 +2,13 @@
 
 from lightning_nas.spaces.auxiliary import AuxiliaryLogits
 from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.choices import Choice, InputChoice, OpChoice, RepeatChoice, apply_architecture
 from lightning_nas.spaces.darts import DartsSpace
 from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.genotype import Genotype
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
+from lightning_nas.spaces.module_space import ModuleSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.registry import SPACES, get_space
 
@@ -14,11 +16,17 @@ __all__ = [
     "SPACES",
     "AuxiliaryLogits",
     "CellGraph",
+    "Choice",
     "DartsSpace",
     "DecisionGroup",
     "Genotype",
+    "InputChoice",
     "Mixture",
+    "ModuleSpace",
     "NasBench201Space",
+    "OpChoice",
+    "RepeatChoice",
     "SearchSpace",
+    "apply_architecture",
     "get_space",
 ]

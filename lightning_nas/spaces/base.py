@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_nas.architecture import Architecture, Decision
 from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.graph import CellGraph
+from lightning_nas.spaces.inputs import Inputs
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.settings import Setting
 
@@ -31,6 +32,7 @@ class SearchSpace(ABC):
     """
 
     settings: ClassVar[Mapping[str, Setting]] = {}  # what the constructor takes, with the defaults
+    example: Inputs | None = None  # an input of the networks, where the space knows one
 
     @property
     @abstractmethod
@@ -124,6 +126,9 @@ class SearchSpace(ABC):
         Its forward takes the input and a ``Mixture`` per decision group, by the group's name. The defaults of ``scale``
         are the paper's search network.
         """
+
+    def check_mixable(self, supernet: nn.Module) -> None:  # noqa: B027  # most spaces mix whatever they hold
+        """Raise a ``ValueError`` that names the place unless the supernet can mix all candidates of all places."""
 
     @abstractmethod
     def discretize(self, weights: Mapping[str, Tensor]) -> Architecture:

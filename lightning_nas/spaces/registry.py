@@ -23,7 +23,10 @@ def get_space(name: str) -> SearchSpace:
     """
     base, _, query = name.partition("?")
     if base not in SPACES:
-        raise ValueError(f"Expected a space of {sorted(SPACES)} but got {name!r}")
+        raise ValueError(
+            f"Expected a space of {sorted(SPACES)} but got {name!r}; a space of your own has no registered name, give "
+            "the space itself: space=..."
+        )
     try:
         return SPACES[base](**parse_settings(query, SPACES[base].settings))
     except ValueError as error:

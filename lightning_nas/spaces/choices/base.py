@@ -1,0 +1,102 @@
+"""What all choices in a module share."""
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import DecisionKind
+from lightning_nas.spaces.mixture import Mixture
+
+
+class Choice(nn.Module, ABC):
+    """A place in a module where one of several candidates is to be chosen.
+
+    In a search it computes the weighted sum of its candidates, with the weights of its ``mixture``. Without one all
+    weights are equal. ``ModuleSpace`` and ``apply_architecture`` put what was chosen in its place.
+
+    Args:
+        key: Choices of equal key share one decision, and must have equal candidates. By default every choice has a
+            decision of its own, named by its place in the model: ``"blocks/0/activation"``.
+    """
+
+    kind: DecisionKind
+
+    def __init__(self, key: str | None = None) -> None:
+        super().__init__()
+        if key is not None and (not key or "." in key):
+            raise ValueError(f"Expected `key` to be a name without a dot but got {key!r}")
+        self.key = key
+        self.mixture: Mixture | None = None  # [slots, candidates], set by who searches
+        self.replaced = False
+
+    @property
+    @abstractmethod
+    def values(self) -> tuple[Value, ...]:
+        """What can be chosen, in the order of the mixture's columns."""
+
+    @property
+    def slots(self) -> int:
+        """How many different candidates are chosen."""
+        return 1
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of what is chosen counts."""
+        return True
+
+    @abstractmethod
+    def leads_to(self, child: str) -> tuple[Value, ...]:
+        """Return the values for which a child module, named as in ``named_children`` of the candidates, is computed."""
+
+    @abstractmethod
+    def replacement(self, chosen: Sequence[Value]) -> nn.Module:
+        """Return the plain module that takes the choice's place; ``chosen`` has one value per slot."""
+
+    def extra_repr(self) -> str:
+        """Return the key, for printing."""
+        return "" if self.key is None else f"key={self.key!r}"
+
+    def _row(self, slot: int) -> tuple[Tensor | Sequence[float], tuple[int, ...]]:
+        """Return the weights of a slot's candidates, and which are to be computed."""
+        if self.replaced:
+            raise RuntimeError(
+                f"Expected {self} to be gone after it was decided but the model still calls it; register modules with "
+                "nn.ModuleList or nn.ModuleDict rather than a list or dictionary"
+            )
+        if self.mixture is not None:
+            return self.mixture.row(slot)
+        count = len(self.values)
+        return [1 / count] * count, tuple(range(count))
+
+    def _error(self, text: str) -> ValueError:
+        return ValueError(f"Expected {text} in {type(self).__name__} {self.key or 'of ' + str(self.values)!r}")
+
+    def _mix(self, weights: Tensor | Sequence[float], outputs: dict[int, Any]) -> Any:
+        """Return the weighted sum of the outputs of candidates."""
+        first, *others = outputs.values()
+        if not others and not isinstance(first, Tensor):
+            return first  # one candidate at a time may return anything
+        shapes = {self.values[k]: _shape(output) for k, output in outputs.items()}
+        if len(set(shapes.values())) != 1 or not isinstance(first, Tensor):
+            raise self._error(f"candidates that return tensors of one shape, to be mixed, but got {shapes}")
+        return reduce(operator.add, [weights[k] * output for k, output in outputs.items()])
+
+    @contextmanager
+    def _unchanged(self, candidate: Value, inputs: Sequence[object]) -> Iterator[None]:
+        """Raise when a candidate changes the input that the other candidates get, too."""
+        tensors = [x for x in inputs if isinstance(x, Tensor) and not x.is_inference()]
+        before = [x._version for x in tensors]
+        yield
+        if not torch.compiler.is_compiling() and before != [x._version for x in tensors]:
+            raise self._error(f"candidates that leave their input as it is (inplace=False) but got {candidate!r}")
+
+
+def _shape(output: object) -> tuple[int, ...] | str:
+    return tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

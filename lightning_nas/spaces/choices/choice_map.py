@@ -1,0 +1,182 @@
+"""Which choices a module holds, and what depends on what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import Decision
+from lightning_nas.spaces.choices.base import Choice
+from lightning_nas.spaces.decision_group import DecisionGroup
+from lightning_nas.spaces.mixture import Mixture
+
+Conditions = Mapping[str, tuple[Value, ...]]  # by key: what must be chosen there
+
+
+@dataclass(frozen=True)
+class Place:
+    """A choice, where it stands in the model, and when it is computed.
+
+    Args:
+        path: Name of the module, as ``nn.Module.get_submodule`` takes it.
+        key: Name of its decision.
+        choice: The module.
+        conditions: What must be chosen elsewhere for this choice to be computed.
+        parent: Key of the choice that it is nested in, if any.
+    """
+
+    path: str
+    key: str
+    choice: Choice
+    conditions: Conditions
+    parent: str | None
+
+
+class ChoiceMap:
+    """All choices of a module, found by walking through it.
+
+    Args:
+        module: A module that holds choices anywhere among its children.
+
+    Raises:
+        ValueError: If there is no choice, or choices of equal key differ.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.places = tuple(_walk(module))
+        if not self.places:
+            raise ValueError(
+                f"Expected {type(module).__name__} to hold an OpChoice, InputChoice or RepeatChoice but found none; "
+                "modules in a plain list or dictionary are not found, use nn.ModuleList or nn.ModuleDict"
+            )
+        self.choices: dict[str, Choice] = {}
+        for place in self.places:
+            first = self.choices.setdefault(place.key, place.choice)
+            if first is not place.choice:
+                _check_alike(place, first)
+        if reserved := [key for key in self.choices if hasattr(nn.ParameterDict(), key)]:
+            raise ValueError(
+                f"Expected keys that are no method's name but got {reserved}; give the choice another `key`"
+            )
+        names = [decision.name for decision in self.decisions]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"Expected keys that make different decisions but got {sorted(repeated)} twice")
+
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """One decision per key, or one per slot where several candidates are chosen: ``key/0``, ``key/1``, ..."""
+        return tuple(
+            Decision(name, choice.values, choice.kind)
+            for key, choice in self.choices.items()
+            for name in slot_names(key, choice)
+        )
+
+    @cached_property
+    def groups(self) -> tuple[DecisionGroup, ...]:
+        """One group per key, with a row per slot."""
+        return tuple(
+            DecisionGroup(key, slot_names(key, choice), tuple(map(str, choice.values)))
+            for key, choice in self.choices.items()
+        )
+
+    def chosen(self, values: Mapping[str, Value]) -> dict[str, tuple[Value, ...]]:
+        """Return what an architecture chooses, by key."""
+        return {key: tuple(values[name] for name in slot_names(key, choice)) for key, choice in self.choices.items()}
+
+    def computed(self, values: Mapping[str, Value]) -> list[Place]:
+        """Return the choices that an architecture computes: those not nested in something that it leaves out."""
+        chosen = self.chosen(values)
+        return [
+            place
+            for place in self.places
+            if all(set(needed) & set(chosen[key]) for key, needed in place.conditions.items())
+        ]
+
+    def mixtures(self, values: Mapping[str, Value]) -> dict[str, Mixture]:
+        """Return weight one for everything that an architecture chooses."""
+        mixtures = {}
+        for key, chosen in self.chosen(values).items():
+            possible = self.choices[key].values
+            columns = [possible.index(value) for value in chosen]
+            weights = torch.nn.functional.one_hot(torch.tensor(columns), len(possible)).float()
+            mixtures[key] = Mixture(weights, tuple((column,) for column in columns))
+        return mixtures
+
+    def discretize(self, weights: Mapping[str, Tensor]) -> dict[str, Value]:
+        """Return the strongest candidate of every slot; no candidate is chosen twice; ties go to the earlier one."""
+        values: dict[str, Value] = {}
+        for key, choice in self.choices.items():
+            table = weights[key].detach().cpu()
+            if not torch.isfinite(table).all():
+                raise ValueError(f"Expected finite weights for choice {key!r} but got NaN or infinity")
+            columns = _strongest(table)
+            ordered = columns if choice.ordered else sorted(columns)
+            values |= zip(slot_names(key, choice), (choice.values[k] for k in ordered), strict=True)
+        return values
+
+    def set_mixtures(self, mixtures: Mapping[str, Mixture]) -> None:
+        """Give every choice the mixture of its key; those without one get none, and weigh all candidates equally."""
+        for place in self.places:
+            place.choice.mixture = mixtures.get(place.key)
+
+
+def slot_names(key: str, choice: Choice) -> tuple[str, ...]:
+    """Return the names of the decisions of a choice."""
+    return (key,) if choice.slots == 1 else tuple(f"{key}/{slot}" for slot in range(choice.slots))
+
+
+def _walk(module: nn.Module) -> Iterator[Place]:
+    """Yield every place of every choice, outer ones first; a module that stands in two places is one choice."""
+    found: dict[str, Place] = {}
+    defaults: dict[Choice, str] = {}
+    for path, choice in module.named_modules(remove_duplicate=False):
+        if not isinstance(choice, Choice):
+            continue
+        around = [outer for outer in found.values() if path.startswith(outer.path + "." if outer.path else "")]
+        key = choice.key or defaults.setdefault(choice, _default_key(path, around))
+        conditions: dict[str, tuple[Value, ...]] = {}
+        for outer in around:
+            _, child, *_ = path.removeprefix(outer.path).lstrip(".").split(".")  # candidates.<child>, blocks.<child>
+            leading = outer.choice.leads_to(child)
+            conditions[outer.key] = tuple(v for v in conditions.get(outer.key, leading) if v in leading)
+        found[path] = Place(path, key, choice, conditions, around[-1].key if around else None)
+        yield found[path]
+    if clash := set(defaults.values()) & {place.choice.key for place in found.values()}:
+        raise ValueError(f"Expected `key` to differ from the names of other choices but got {sorted(clash)} twice")
+
+
+def _default_key(path: str, around: Sequence[Place]) -> str:
+    """Return ``blocks/a/activation`` for ``blocks.candidates.a.activation``, if ``blocks`` is a choice."""
+    for outer in reversed(around):
+        start = len(outer.path) + 1 if outer.path else 0
+        path = path[:start] + path[start:].partition(".")[2]
+    return path.replace(".", "/") or "choice"
+
+
+def _check_alike(place: Place, first: Choice) -> None:
+    def form(choice: Choice) -> tuple[object, ...]:
+        return type(choice).__name__, choice.values, choice.slots, choice.ordered
+
+    if form(place.choice) != form(first):
+        raise ValueError(
+            f"Expected choices of key {place.key!r} to be alike but got {form(first)} and, at {place.path!r}, "
+            f"{form(place.choice)}"
+        )
+
+
+def _strongest(table: Tensor) -> list[int]:
+    """Return one column per row, all different: the strongest entry decides first, then the strongest of what is left.
+
+    >>> _strongest(torch.tensor([[0.6, 0.4, 0.0], [0.9, 0.1, 0.0]]))
+    [1, 0]
+    """
+    rows, columns = table.shape
+    chosen: dict[int, int] = {}
+    for index in table.flatten().sort(descending=True, stable=True).indices.tolist():
+        row, column = divmod(index, columns)
+        if row not in chosen and column not in chosen.values():
+            chosen[row] = column
+    return [chosen[row] for row in range(rows)]
