@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
+from lightning_nas.seeding import fixed_seed
+from lightning_nas.spaces.inputs import as_inputs
 
 
 class DeriveArchitecture(pl.Callback):
@@ -28,7 +28,8 @@ class DeriveArchitecture(pl.Callback):
         dirpath: Folder to write to; by default that of the logger's run, or else the Trainer's.
         every_n_epochs: Epochs from one derivation to the next.
         scale: Size of the network whose costs are logged, passed to ``space.build``; the paper's by default.
-        input_shape: Shape of one input, ``(channels, height, width)`` for images; ``None`` logs no multiply-adds.
+        input_shape: Shape of one input, ``(channels, height, width)`` for images; by default the space's ``example``.
+            Without either, multiply-adds are not logged.
 
     Raises:
         ValueError: If ``every_n_epochs`` is not positive.
@@ -93,12 +94,13 @@ class DeriveArchitecture(pl.Callback):
             self._write(pl_module, architecture)
 
     def costs(self, module: SearchModule, architecture: Architecture) -> dict[str, int]:
-        """Return ``derived/params`` and, with an ``input_shape``, ``derived/macs``; nothing is allocated."""
-        with torch.device("meta"):
+        """Return ``derived/params`` and, with an ``input_shape`` or an example of the space, ``derived/macs``."""
+        inputs = module.space.example if self.input_shape is None else as_inputs(self.input_shape)
+        with fixed_seed(0):  # models of the user's may need real numbers to be built; the run's random state stays
             network = module.space.build(architecture, **self.scale)
-            costs = {"derived/params": count_parameters(network)}
-            if self.input_shape is not None:
-                costs["derived/macs"] = count_multiply_adds(network, torch.empty(1, *self.input_shape))
+        costs = {"derived/params": count_parameters(network)}
+        if inputs is not None:
+            costs["derived/macs"] = count_multiply_adds(network, *inputs.positional, **inputs.named)
         return costs
 
     def _write(self, module: SearchModule, architecture: Architecture) -> None:

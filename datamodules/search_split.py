@@ -2,21 +2,13 @@
 
 from typing import Any
 
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    DistributedSampler,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-)
+from torch.utils.data import DataLoader, Subset
 
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.checks import check_at_least, check_fraction
 from lightning_nas.datamodules.image_data_module import ImageDataModule
-from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
 from lightning_nas.datamodules.splitting import split_indices
+from lightning_nas.datamodules.taken_over import check_takeable, loader_options, take_over
 from lightning_nas.datamodules.training_place import TrainingPlace
 from lightning_nas.seeding import derive_seed
 
@@ -94,7 +86,8 @@ class SearchSplit(pl.LightningDataModule):
         loader, place = self._wrapped_loader(), TrainingPlace.of(self.trainer)
         streams = zip(_STREAMS, self._split(loader), strict=True)
         return CombinedLoader(
-            {name: self._stream(name, part, loader, place) for name, part in streams}, "max_size_cycle"
+            {name: take_over(loader, part, place, derive_seed(self.seed, name)) for name, part in streams},
+            "max_size_cycle",
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -106,7 +99,7 @@ class SearchSplit(pl.LightningDataModule):
         """
         loader = self._wrapped_loader()
         _, architecture = self._split(loader)
-        return DataLoader(architecture, batch_size=loader.batch_size, **_options(loader))
+        return DataLoader(architecture, batch_size=loader.batch_size, **loader_options(loader))
 
     def test_dataloader(self) -> Any:
         """Return the wrapped module's test loader."""
@@ -122,34 +115,14 @@ class SearchSplit(pl.LightningDataModule):
             raise TypeError(
                 f"Expected {name}.train_dataloader() to return a DataLoader but got {type(loader).__name__}."
             )
-        if isinstance(loader.dataset, IterableDataset):
-            raise TypeError(f"Expected {name} to have a training set with a length but got an IterableDataset.")
-        if loader.batch_size is None:
-            raise TypeError(f"Expected {name}'s training loader to have a `batch_size` but got a custom batch sampler.")
+        check_takeable(loader, f"{name}'s training loader")
         check_at_least(f"batch_size of {name}", loader.batch_size, 2, "batch normalisation needs two examples")
-        if not isinstance(loader.sampler, RandomSampler | SequentialSampler | DistributedSampler):
-            raise TypeError(
-                f"Expected {name}'s training loader to be shuffled or sequential but got the sampler "
-                f"{type(loader.sampler).__name__}, which does not know the parts."
-            )
         return loader
 
     def _split(self, loader: DataLoader[Any]) -> tuple[Subset[Any], Subset[Any]]:
         count = len(loader.dataset)  # type: ignore[arg-type]  # Dataset does not promise a length
         first, second = split_indices(count, self.fraction, self.seed if self.shuffle else None, least=2)
         return Subset(loader.dataset, first), Subset(loader.dataset, second)
-
-    def _stream(self, name: str, part: Dataset[Any], loader: DataLoader[Any], place: TrainingPlace) -> ResumableLoader:
-        sequential = isinstance(loader.sampler, SequentialSampler)
-        return training_loader(
-            part,
-            place,
-            batch_size=loader.batch_size or 1,
-            seed=derive_seed(self.seed, name),
-            shuffle=not sequential and getattr(loader.sampler, "shuffle", True),
-            drop_last=loader.drop_last,
-            **_options(loader),
-        )
 
     def prepare_data(self) -> None:
         """Let the wrapped module prepare its data."""
@@ -197,10 +170,3 @@ class SearchSplit(pl.LightningDataModule):
         if two and not isinstance(self.datamodule, ImageDataModule):
             return {stream: hook(part, *rest) for stream, part in batch.items()}
         return hook(batch, *rest)
-
-
-def _options(loader: DataLoader[Any]) -> dict[str, Any]:
-    """Return the settings of a loader that do not depend on the data set."""
-    names = ("collate_fn", "num_workers", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor")
-    more = ("persistent_workers", "multiprocessing_context")
-    return {name: getattr(loader, name) for name in (*names, *more)}

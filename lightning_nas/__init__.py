@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_nas.architecture import Architecture, Decision
-    from lightning_nas.callbacks import DeriveArchitecture
+    from lightning_nas.budget import CostBudget
+    from lightning_nas.callbacks import DeriveArchitecture, DifferentiableSearch
     from lightning_nas.costs import count_multiply_adds, count_parameters, measure_latency
     from lightning_nas.datamodules import (
         CIFAR10DataModule,
@@ -36,7 +37,8 @@ __version__ = "0.1.0.dev0"
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "architecture": ("Architecture", "Decision"),
-    "callbacks": ("DeriveArchitecture",),
+    "budget": ("CostBudget",),
+    "callbacks": ("DeriveArchitecture", "DifferentiableSearch"),
     "costs": ("count_multiply_adds", "count_parameters", "measure_latency"),
     "datamodules": (
         "CIFAR10DataModule",
@@ -68,10 +70,12 @@ __all__ = [
     "CIFAR10DataModule",
     "CIFAR100DataModule",
     "Classification",
+    "CostBudget",
     "DartsModule",
     "DartsSpace",
     "Decision",
     "DeriveArchitecture",
+    "DifferentiableSearch",
     "DigitsDataModule",
     "ImageClassification",
     "ImageFolderDataModule",

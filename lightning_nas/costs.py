@@ -11,6 +11,7 @@ from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_nas.modes import evaluating
+from lightning_nas.spaces.inputs import Inputs
 
 
 def count_parameters(network: nn.Module, *, auxiliary: bool = False) -> int:
@@ -45,10 +46,16 @@ def count_multiply_adds(network: nn.Module, *inputs: object, **named: object) ->
         >>> count_multiply_adds(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(1, 3, 32, 32))
         221184
     """
-    state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    with evaluating(network), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
-        functional_call(network, state, tuple(_to_meta(value) for value in inputs), _to_meta(named))
+    with FlopCounterMode(display=False) as counter:
+        run_on_meta(network, Inputs(inputs, named))
     return int(counter.get_total_flops()) // 2
+
+
+def run_on_meta(network: nn.Module, inputs: Inputs) -> None:
+    """Run the network in evaluation mode on torch's meta device: nothing is computed, and it is left as it was."""
+    state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    with evaluating(network), torch.no_grad(), torch.device("meta"):
+        functional_call(network, state, _to_meta(inputs.positional), _to_meta(inputs.named))
 
 
 @dataclass(frozen=True)

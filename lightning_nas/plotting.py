@@ -70,6 +70,9 @@ def plot_cells(graphs: Sequence[CellGraph]) -> Figure:
     All lines that leave a node run together until they branch off to their operations. The figure belongs to no
     backend and is not known to pyplot: it needs no display and no closing.
 
+    A graph whose first node has the graph's own name is a tree of decisions: what is on an edge was chosen for the node
+    that the edge leads to, and stands behind it.
+
     Args:
         graphs: The cells, one panel each.
 
@@ -147,9 +150,9 @@ def to_dot(graphs: Sequence[CellGraph]) -> str:
 def _layout(graph: CellGraph) -> _Layout:
     """Arrange a cell; one too wide for a row gets its operations in two lines, ``sep_conv`` above ``3x3``."""
     nodes = _nodes(graph)
-    segments = _segments(graph, nodes)
+    segments = (_branches if _is_tree(graph) else _segments)(graph, nodes)
     items = dict.fromkeys([*nodes.values(), *(item for pair in segments for item in pair)])
-    numbers = range(nodes[graph.nodes[-1]].column + 1)
+    numbers = range(max(item.column for item in items) + 1)
     columns = _untangle([[item for item in items if item.column == number] for number in numbers], segments)
     rows = _straighten(columns, _straighten(columns, _align(columns, segments)))
     top = min(row - item.room / 2 for item, row in rows.items()) - 2.4 * _MARGIN  # below the title
@@ -162,6 +165,10 @@ def _layout(graph: CellGraph) -> _Layout:
     return _Layout(rows, spans, segments, width, max(row + item.room / 2 for item, row in rows.items()) + _MARGIN)
 
 
+def _is_tree(graph: CellGraph) -> bool:
+    return graph.name == graph.nodes[0]
+
+
 def _nodes(graph: CellGraph) -> dict[str, _Item]:
     """Put every node two columns behind the last one it takes an operation from, and the output behind all."""
     position = {node: index for index, node in enumerate(graph.nodes)}
@@ -170,10 +177,31 @@ def _nodes(graph: CellGraph) -> dict[str, _Item]:
         if not -1 < position.get(source, -1) < position.get(target, -1):
             raise ValueError(f"Expected edges from earlier to later nodes of {graph.nodes} but got {source}->{target}.")
         columns[target] = max(columns[target], columns[source] + (2 if label else 1))
+    if _is_tree(graph):  # names stand before what was chosen: one column less
+        return {node: _decision(graph, node, columns[node] - 1) for node in graph.nodes}
     output, targets = graph.nodes[-1], {target for _, target, _ in graph.edges}
     columns[output] = max([columns[output], *(columns[node] + 1 for node in graph.nodes[:-1])])
     kinds = {node: "inner" if node in targets else "input" for node in graph.nodes} | {output: "output"}
     return {node: _Item(kinds[node], node, columns[node], _NODE_SIZE + _GAP) for node in graph.nodes}
+
+
+def _decision(graph: CellGraph, node: str, column: int) -> _Item:
+    kind = "input" if node == graph.name else "inner"
+    return _Item(kind, node, max(column, 0), 0.25 + _GAP)  # as high as what was chosen: a straight line between them
+
+
+def _branches(graph: CellGraph, nodes: Mapping[str, _Item]) -> _Segments:
+    """Lead from what was chosen to the decisions in it, and from each of them to what was chosen there."""
+    ends = {graph.name: nodes[graph.name]}
+    segments: _Segments = []
+    for index, (source, target, label) in enumerate(graph.edges):
+        ends[target] = _operation(label, nodes[target].column + 1, index)
+        segments += [(ends[source], nodes[target]), (nodes[target], ends[target])]
+    return segments
+
+
+def _operation(label: str, column: int, edge: int) -> _Item:
+    return _Item("operation", label, column, 0.25 + 0.14 * label.count("\n") + _GAP, edge)
 
 
 def _segments(graph: CellGraph, nodes: Mapping[str, _Item]) -> _Segments:
@@ -182,7 +210,7 @@ def _segments(graph: CellGraph, nodes: Mapping[str, _Item]) -> _Segments:
     for index, (source, target, label) in enumerate(graph.edges):
         end = nodes[target].column - (1 if label else 0)
         bends = [_Item("bend", source, column, 1.5 * _GAP) for column in range(nodes[source].column + 1, end)]
-        operation = [_Item("operation", label, end, 0.25 + 0.14 * label.count("\n") + _GAP, index)] if label else []
+        operation = [_operation(label, end, index)] if label else []
         segments |= dict.fromkeys(pairwise([nodes[source], *bends, *operation, nodes[target]]))
     return list(segments)
 

@@ -52,6 +52,32 @@ class TestMultiplyAdds:
         x = torch.zeros(1, 4)
         assert count_multiply_adds(Pairs(), x, (x, [x])) == 3 * 8
 
+    def test_inputs_by_name(self) -> None:
+        expected = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+        assert count_multiply_adds(ATTENTION, query=SEQUENCE, key=SEQUENCE, value=SEQUENCE) == expected
+        assert count_multiply_adds(ATTENTION, SEQUENCE, value=SEQUENCE, key=SEQUENCE, need_weights=False) == expected
+
+    def test_nested_inputs_by_name(self) -> None:
+        class Features(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.wide, self.narrow = nn.Linear(4, 3), nn.Linear(2, 3)
+
+            def forward(self, x: Tensor, *, more: dict[str, Any], times: int = 1) -> Tensor:
+                output: Tensor = self.wide(x)
+                for _ in range(times):
+                    output = output + self.narrow(more["first"][0])
+                return output
+
+        x, more = torch.zeros(1, 4), {"first": [torch.zeros(1, 2)], "name": "unused"}
+        assert count_multiply_adds(Features(), x, more=more) == 12 + 6
+        assert count_multiply_adds(Features(), more=more, x=x, times=3) == 12 + 3 * 6
+        assert x.device.type == "cpu"
+
+    def test_an_input_by_name_that_is_not_taken(self) -> None:
+        with pytest.raises(TypeError, match="mask"):
+            count_multiply_adds(nn.Linear(4, 2), torch.zeros(1, 4), mask=None)
+
     def test_shared_weights_count_at_every_use(self) -> None:
         shared = nn.Linear(4, 4)
         assert count_multiply_adds(nn.Sequential(shared, shared), torch.zeros(1, 4)) == 32

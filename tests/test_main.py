@@ -90,6 +90,40 @@ def test_from_a_search_to_a_tested_network(tmp_path: Path, monkeypatch: pytest.M
     assert float(printed) == pytest.approx(expected["test/accuracy"], rel=1e-5)
 
 
+OWN_MODEL = """
+from torch import nn
+from lightning_nas import OpChoice, RepeatChoice
+
+def network(width: int = 8) -> nn.Module:
+    depth = RepeatChoice(lambda: nn.Conv2d(width, width, 3, padding=1), depths=(0, 1), key="depth")
+    activation = OpChoice({"relu": nn.ReLU(), "tanh": nn.Tanh()}, key="activation")
+    return nn.Sequential(nn.Conv2d(1, width, 1), depth, activation, nn.Flatten(), nn.Linear(width * 64, 10))
+"""
+
+
+def test_a_model_of_the_working_directory_is_searched_within_a_budget(tmp_path: Path) -> None:
+    """The inner convolution costs 64 * 9 * 16 = 9,216 multiply-adds, the rest 64 * 4 + 256 * 10 = 2,816."""
+    (tmp_path / "own_model.py").write_text(OWN_MODEL)
+    space = {"factory": "own_model.network", "example": [1, 8, 8]}
+    model = {
+        "space": {"class_path": "ModuleSpace", "init_args": space},
+        "scale": {"width": 4},
+        "order": "first",
+        "budget": {"class_path": "lightning_nas.CostBudget", "init_args": {"target": 12000}},
+    }
+    config: dict[str, Any] = {**SEARCH, "model": {"class_path": "DartsModule", "init_args": model}}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config))
+    run(tmp_path, "fit", "--config", "search.yaml")
+    architecture = Architecture.load(tmp_path / "architecture.json")
+    assert architecture.space == "module:network"
+    assert architecture.values.keys() == {"depth", "activation"}
+    assert architecture.values["depth"] == 0
+    checkpoint = next((tmp_path / "checkpoints").glob("*.ckpt"))
+    printed = run(tmp_path, "derive", str(checkpoint), "--output-dir", "derived")
+    assert "not drawn: 'module:network' is a space of your own" in printed
+    assert Architecture.load(tmp_path / "derived" / "architecture.json") == architecture
+
+
 def test_cost_of_a_published_architecture(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "cost", "DARTS_V2") == 0
     output = capsys.readouterr().out

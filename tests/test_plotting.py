@@ -67,7 +67,25 @@ NASBENCH201 = CellGraph(
     tuple(zip(("in", "in", "in", "1", "1", "2"), ("1", "2", "out", "2", "out", "out"), OPERATIONS, strict=True)),
 )
 WIDEST = cell("chain", ", ".join(f"sep_conv_3x3 {n + 1}, conv_7x1_1x7 {n // 2}" for n in range(7)), range(2, 9))
+TREE = CellGraph(
+    "module:Net",
+    ("module:Net", "stage1", "stage1/0/0", "activation", "stage1/1/0", "stage2", "stage2/0/0", "merge", "head"),
+    (
+        ("module:Net", "stage1", "2"),
+        ("stage1", "stage1/0/0", "conv5"),
+        ("stage1/0/0", "activation", "relu_squared"),
+        ("stage1", "stage1/1/0", "skip"),
+        ("module:Net", "stage2", "1"),
+        ("stage2", "stage2/0/0", "sep_conv_3x3"),
+        ("module:Net", "merge", "0, 2"),
+        ("module:Net", "head", "a name of some length"),
+    ),
+)
+FLAT = CellGraph("flat", ("flat", *map(str, range(12))), tuple(("flat", str(n), "skip") for n in range(12)))
 PANELS = {
+    "tree": (TREE,),
+    "flat": (FLAT,),
+    "single": (CellGraph("single", ("single", "activation"), (("single", "activation", "relu"),)),),
     "darts": DARTS_V2,
     "amoebanet": (AMOEBANET,),
     "nasnet": (NASNET,),
@@ -152,6 +170,23 @@ def test_text_stays_legible_in_an_image_of_900_pixels() -> None:
     for name in PANELS:
         size = min(float(text.get_fontsize()) for axes in drawn(name).axes for text in axes.texts)
         assert size / 72 * 900 / drawn(name).get_figwidth() >= 9
+
+
+def test_what_was_chosen_stands_behind_the_name_of_the_decision() -> None:
+    (axes,) = drawn("tree").axes
+    place = {text.get_text().replace("\n", "_"): box for text, box in zip(axes.texts[1:], boxes(axes), strict=True)}
+    assert place.keys() == {*TREE.nodes, *(label for _, _, label in TREE.edges)}
+    chosen = {TREE.name: TREE.name} | {target: label for _, target, label in TREE.edges}
+    for source, target, label in TREE.edges:
+        assert place[chosen[source]].x1 < place[target].x0 < place[target].x1 < place[label].x0
+
+
+def test_the_last_decision_of_a_tree_is_drawn_like_the_others() -> None:
+    (axes,) = drawn("flat").axes
+    root, *decisions = [patch for patch in axes.patches if isinstance(patch, FancyBboxPatch)][:13]
+    assert len({patch.get_facecolor() for patch in decisions}) == 1
+    assert len({patch.get_window_extent().x0 for patch in decisions}) == 1
+    assert root.get_facecolor() != decisions[0].get_facecolor()
 
 
 def test_parallel_edges_are_both_drawn() -> None:

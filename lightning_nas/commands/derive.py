@@ -6,7 +6,7 @@ import torch
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.plotting import plot_cells, save_figure, to_dot
-from lightning_nas.spaces.registry import get_space
+from lightning_nas.spaces.registry import SPACES, get_space
 
 
 def read_checkpoint(path: Path) -> Architecture:
@@ -32,11 +32,17 @@ def run_derive(checkpoint: Path, output_dir: Path | None) -> None:
     architecture = read_checkpoint(checkpoint)
     folder = output_dir or checkpoint.parent
     architecture.save(folder / "architecture.json")
+    for name, value in architecture.values.items():
+        print(f"{name:32} {value}")
+    print(f"Written: {folder / 'architecture.json'}{_draw(architecture, folder)}")
+
+
+def _draw(architecture: Architecture, folder: Path) -> str:
+    if architecture.space.partition("?")[0] not in SPACES:  # a model of the user's
+        return f" (not drawn: {architecture.space!r} is a space of your own)"
     graphs = get_space(architecture.space).graph(architecture)
     figure = plot_cells(graphs)
     for suffix in ("png", "svg"):
         save_figure(figure, folder / f"cells.{suffix}")
     (folder / "cells.dot").write_text(to_dot(graphs), encoding="utf-8")
-    for name, value in architecture.values.items():
-        print(f"{name:32} {value}")
-    print(f"Written: {folder / 'architecture.json'}, cells.png, cells.svg, cells.dot")
+    return ", cells.png, cells.svg, cells.dot"

@@ -1,5 +1,6 @@
 """``lightning-nas fit``, ``validate`` and ``test``: Lightning's own command line on our modules."""
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,14 +14,26 @@ import lightning_nas.spaces
 import lightning_nas.tasks
 from lightning_nas._lightning import package_name, pl
 
+ROOMS = (
+    lightning_nas.datamodules,
+    lightning_nas.callbacks,
+    lightning_nas.methods,
+    lightning_nas.spaces,
+    lightning_nas.tasks,
+)
+
 
 def run_lightning(**options: Any) -> Any:
     """Run LightningCLI on ``sys.argv``; class names of this package need no module path.
 
+    Modules in the working directory can be named, as when ``python`` runs a script there: a user's own model, say.
+
     Args:
         options: Passed to LightningCLI.
     """
-    for room in (lightning_nas.datamodules, lightning_nas.callbacks, lightning_nas.methods, lightning_nas.tasks):
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for room in ROOMS:
         for name in room.__all__:  # importing a class makes its short name known
             getattr(room, name)
     cli = import_module(f"{package_name()}.cli")

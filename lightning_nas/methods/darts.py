@@ -13,6 +13,8 @@ from torch.optim import SGD, Adam, Optimizer
 
 from lightning_nas._lightning import LightningOptimizer, MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.bound_budget import BoundBudget
+from lightning_nas.budget import CostBudget
 from lightning_nas.checks import check_at_least, check_choice, check_positive
 from lightning_nas.methods.base import SearchModule, batch_size
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
@@ -20,6 +22,7 @@ from lightning_nas.methods.bilevel import SecondOrder, first_order
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
+from lightning_nas.spaces.module_supernet import ModuleSupernet
 from lightning_nas.tasks.base import Network, Task
 
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -36,8 +39,8 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 class DartsModule(SearchModule):
     """Differentiable architecture search: alphas and weights are trained in turns, by gradient descent.
 
-    ``load_from_checkpoint`` needs no arguments but a ``task`` or an optimiser that is not the default, and a space that
-    has no registered name.
+    ``load_from_checkpoint`` needs no arguments but a ``task`` or an optimiser that is not the default, a ``budget``,
+    and a space that has no registered name.
 
     Every training batch is ``{"weights": ..., "architecture": ...}`` (our data modules with ``search=True``, or
     ``SearchSplit``). Alphas step on the architecture batch, then weights on the weights batch. The alphas are
@@ -56,6 +59,7 @@ class DartsModule(SearchModule):
         virtual_step: With several processes in second order, ``"local"`` looks ahead in each process and averages;
             ``"global"`` equals one process with the whole batch, for two more exchanges of all weights.
         clip_virtual: Clip the look-ahead's gradients to ``grad_clip`` too, as the paper does for language.
+        budget: What the derived network may cost, for a ``ModuleSpace``; see ``CostBudget``.
         warmup_epochs: Epochs at the start in which only weights are trained.
         grad_clip: Norm to which the weights' gradient is clipped, or ``None``.
         min_learning_rate: Learning rate of the weights at the end of the cosine schedule, if it starts above.
@@ -87,6 +91,7 @@ class DartsModule(SearchModule):
         bn_stats: BatchNormStatistics = "clean",
         virtual_step: VirtualStep = "local",
         clip_virtual: bool = False,
+        budget: CostBudget | None = None,
         warmup_epochs: int = 0,
         grad_clip: float | None = 5.0,
         min_learning_rate: float = 0.001,
@@ -122,6 +127,7 @@ class DartsModule(SearchModule):
         with fixed_seed(derive_seed(seed, "weights")):
             self.supernet = self.space.supernet(**self.scale)
         self.space.check_mixable(self.supernet)
+        self.budget = None if budget is None else self._bind(budget)
         generator = torch.Generator().manual_seed(derive_seed(seed, "alphas"))
         self.alphas = nn.ParameterDict()
         for group in self.space.groups:
@@ -129,8 +135,13 @@ class DartsModule(SearchModule):
             # no gradient is accumulated: the alpha step asks for it, and weight steps must not pay for it
             self.alphas[group.name] = nn.Parameter(initial, requires_grad=False)
         # plain data only: a checkpoint must load with weights_only
-        self.save_hyperparameters(ignore=["space", "task", "scale", "weights_optimizer", "alphas_optimizer"])
+        self.save_hyperparameters(ignore=["space", "task", "scale", "budget", "weights_optimizer", "alphas_optimizer"])
         self.save_hyperparameters({"space": self.space.name, "scale": self.scale})
+
+    def _bind(self, budget: CostBudget) -> BoundBudget:
+        if not isinstance(self.supernet, ModuleSupernet):
+            raise ValueError(f"Expected a ModuleSpace for a `budget` but got space {self.space.name!r}")
+        return budget.bind(self.supernet.model, self.supernet.choices, self.space.example)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Refuse Trainer flags that do not work with this search; this is the first hook that a Trainer calls."""
@@ -226,8 +237,12 @@ class DartsModule(SearchModule):
             with fixed_seed(seed, self.device), self._statistics(frozen=frozen or self.bn_stats == "clean"):
                 return self.task.loss(self._network(alphas), batch)
 
+        def validation_loss(*, frozen: bool) -> Tensor:
+            value = loss(architecture_batch, frozen=frozen)
+            return value if self.budget is None else value + self.budget.penalty(self.mixtures(alphas))
+
         if self.order == "first":
-            return first_order(partial(loss, architecture_batch, frozen=False), alphas, self._mean)
+            return first_order(partial(validation_loss, frozen=False), alphas, self._mean)
         second_order = SecondOrder(
             [weight for weight in self.supernet.parameters() if weight.requires_grad],
             self._optimizers()[0],
@@ -237,8 +252,9 @@ class DartsModule(SearchModule):
             self._mean,
         )
         # the look-ahead's own statistics are thrown away in the authors' code too
-        validation_loss = partial(loss, architecture_batch, frozen=True)
-        return second_order.gradient(partial(loss, weights_batch, frozen=False), validation_loss, alphas)
+        return second_order.gradient(
+            partial(loss, weights_batch, frozen=False), partial(validation_loss, frozen=True), alphas
+        )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate the supernet with the current mixture."""
@@ -247,8 +263,8 @@ class DartsModule(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log where the search stands."""
-        mixtures = self.mixtures(list(self.alphas.values())).values()
-        entropies = torch.cat([torch.special.entr(mixture.weights).sum(1) for mixture in mixtures])
+        mixtures = self.mixtures(list(self.alphas.values()))
+        entropies = torch.cat([torch.special.entr(mixture.weights).sum(1) for mixture in mixtures.values()])
         cell, *_ = self.space.graph(self.derive())
         state: dict[str, float | Tensor] = {
             "search/entropy": entropies.mean(),
@@ -256,6 +272,8 @@ class DartsModule(SearchModule):
             "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
+        if self.budget is not None:
+            state["search/cost"] = self.budget.cost(mixtures)
         self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
 
     def mixtures(self, alphas: Sequence[Tensor]) -> dict[str, Mixture]:
@@ -268,6 +286,8 @@ class DartsModule(SearchModule):
         self._check_alphas()
         tables = {name: mixture.weights for name, mixture in self.mixtures(list(self.alphas.values())).items()}
         provenance = {**self.provenance(), "order": self.order}
+        if self.budget is not None:
+            return Architecture(self.space.name, self.budget.discretize(tables), provenance)
         return replace(self.space.discretize(tables), provenance=provenance)
 
     def _check_alphas(self) -> None:

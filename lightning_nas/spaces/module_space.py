@@ -27,8 +27,8 @@ class ModuleSpace(SearchSpace):
     choice in the model: ``"blocks/0/activation"``.
 
     Args:
-        factory: Makes the model, with the same choices every time. Its arguments are the ``scale`` of ``build`` and
-            ``supernet``: a class of yours, say.
+        factory: Makes a new model each time, always with the same choices: a class of yours, say. Its arguments, each
+            with a default, are the ``scale`` of ``build`` and ``supernet``.
         name: Name of the space in architecture files; by default ``"module:"`` and the name of the factory.
         example: An input of the model: a tensor, a tuple of positional or a dictionary of named ones; or the shape of
             one input, such as ``(3, 32, 32)``. With it methods check at once that candidates can be mixed, and can
@@ -95,9 +95,7 @@ class ModuleSpace(SearchSpace):
     def validate(self, architecture: Architecture) -> None:
         """Raise a ``ValueError`` that names the reason unless ``architecture`` belongs to this space."""
         super().validate(architecture)
-        for key, chosen in self._choices.chosen(architecture.values).items():
-            if len(set(chosen)) < len(chosen):
-                raise ValueError(f"Expected different inputs for choice {key!r} but got {chosen}")
+        self._choices.chosen(architecture.values)  # raises if an input is chosen twice
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the architecture with summed inputs in order, and the first values where nothing is computed."""
@@ -128,18 +126,26 @@ class ModuleSpace(SearchSpace):
             scale: Arguments of the factory.
         """
         self.validate(architecture)
-        if weights_from is not None and not isinstance(weights_from, ModuleSupernet):
-            raise TypeError(f"Expected `weights_from` to be a supernet of this space but got {type(weights_from)}")
-        model = self._make(scale if weights_from is None else weights_from.scale)
+        supernet = None if weights_from is None else self._own_supernet(weights_from)
+        scale = scale if supernet is None else supernet.scale
+        model = self._make(scale)
         choices = self._same_choices(model, scale)
-        if weights_from is not None:
-            for parameter in weights_from.parameters():
-                model.to(parameter)  # its device and precision
-                break
-            model.load_state_dict(weights_from.model.state_dict())
+        if supernet is not None:
+            _inherit(model, supernet.model)
         return replace_choices(model, choices, architecture.values)
 
-    def supernet(self, **scale: Any) -> nn.Module:
+    def _own_supernet(self, supernet: nn.Module) -> ModuleSupernet:
+        if not isinstance(supernet, ModuleSupernet):
+            got = type(supernet).__name__
+            raise TypeError(f"Expected `weights_from` to be a supernet of a ModuleSpace but got a {got}")
+        if supernet.choices.decisions != self.decisions:
+            names = [decision.name for decision in supernet.choices.decisions]
+            raise ValueError(
+                f"Expected `weights_from` to be a supernet of {self.name!r} but got one that decides {names}"
+            )
+        return supernet
+
+    def supernet(self, **scale: Any) -> ModuleSupernet:
         """Build the model with all its choices; ``scale`` are arguments of the factory."""
         model = self._make(scale)
         return ModuleSupernet(model, self._same_choices(model, scale), scale)
@@ -152,6 +158,8 @@ class ModuleSpace(SearchSpace):
 
     def _same_choices(self, model: nn.Module, scale: Mapping[str, Any]) -> ChoiceMap:
         choices = ChoiceMap(model)
+        if set(choices.choices.values()) & set(self._choices.choices.values()):
+            raise ValueError("Expected `factory` to make a new model each time but got the same choices again")
         if choices.decisions != self.decisions:
             own, other = set(self.decisions), set(choices.decisions)
             different = sorted({decision.name for decision in own ^ other}) or "another order"
@@ -188,6 +196,15 @@ class ModuleSpace(SearchSpace):
             label = ", ".join(map(str, chosen[place.key]))
             edges.setdefault(place.key, (place.parent or self.name, place.key, label))
         return (CellGraph(self.name, (self.name, *edges), tuple(edges.values())),)
+
+
+def _inherit(model: nn.Module, other: nn.Module) -> None:
+    """Give the model the weights of another one of its kind, in their precision, on their device, and as frozen."""
+    model.load_state_dict(other.state_dict())
+    pairs = zip((*model.parameters(), *model.buffers()), (*other.parameters(), *other.buffers()), strict=True)
+    for own, theirs in pairs:
+        own.data = theirs.detach().clone()
+        own.requires_grad_(theirs.requires_grad)
 
 
 def _name_of(factory: Callable[..., nn.Module]) -> str:

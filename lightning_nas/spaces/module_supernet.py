@@ -34,12 +34,11 @@ class ModuleSupernet(nn.Module):
             mixtures: The mixture of every decision group.
             named: More inputs of the model, by name.
         """
-        if mixtures is None:
+        if mixtures is None and inputs:
             *inputs, mixtures = inputs  # type: ignore[assignment]  # the rest is a list, not a tuple
+        if not isinstance(mixtures, Mapping):
+            raise TypeError(f"Expected `mixtures` by name after the inputs but got {type(mixtures).__name__}")
         if missing := self.choices.choices.keys() - mixtures.keys():
             raise ValueError(f"Expected a mixture for every choice but got none for {sorted(missing)}")
-        try:
-            self.choices.set_mixtures(mixtures)
-            return self.model(*inputs, **named)
-        finally:
-            self.choices.set_mixtures({})  # they may be part of an autograd graph, which would be kept alive
+        self.choices.set_mixtures(mixtures)  # they stay: activation checkpointing computes once more in backward
+        return self.model(*inputs, **named)

@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_nas.checks import check_at_least, check_fraction
 from lightning_nas.tasks.base import Evaluation, Network, Task
-from lightning_nas.tasks.supervised import predict
+from lightning_nas.tasks.supervised import check_tensor, predict
 
 
 class Classification(Task):
@@ -45,7 +45,8 @@ class Classification(Task):
 
     def evaluate(self, network: Network, batch: Any) -> Evaluation:
         """Return loss, logits ``[N, classes, ...]`` and labels ``[N, ...]``."""
-        logits, labels = predict(network, batch, self.target)
+        output, labels = predict(network, batch, self.target)
+        logits = check_tensor(output, self)
         return Evaluation(self.cross_entropy(logits, labels), logits.detach(), labels)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:

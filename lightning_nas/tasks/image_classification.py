@@ -5,7 +5,7 @@ from typing import Any
 from lightning_nas.spaces.auxiliary import AuxiliaryLogits
 from lightning_nas.tasks.base import Evaluation, Network
 from lightning_nas.tasks.classification import Classification
-from lightning_nas.tasks.supervised import predict
+from lightning_nas.tasks.supervised import check_tensor, predict
 
 
 class ImageClassification(Classification):
@@ -36,7 +36,8 @@ class ImageClassification(Classification):
         """Return loss, logits ``[N, classes]`` and labels ``[N]``."""
         output, labels = predict(network, batch, self.target)
         if not isinstance(output, AuxiliaryLogits):
-            return Evaluation(self.cross_entropy(output, labels), output.detach(), labels)
+            logits = check_tensor(output, self)
+            return Evaluation(self.cross_entropy(logits, labels), logits.detach(), labels)
         loss = self.cross_entropy(output.logits, labels)
         loss = loss + self.auxiliary_weight * self.cross_entropy(output.auxiliary, labels)
         return Evaluation(loss, output.logits.detach(), labels)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, smooth_l1_loss
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from lightning_nas.checks import check_choice
 from lightning_nas.tasks.base import Evaluation, Network, Task
-from lightning_nas.tasks.supervised import predict
+from lightning_nas.tasks.supervised import check_tensor, predict
 
 RegressionLoss = Literal["mse", "mae", "huber"]
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": smooth_l1_loss}
@@ -38,15 +39,19 @@ class Regression(Task):
 
     def evaluate(self, network: Network, batch: Any) -> Evaluation:
         """Return loss, predictions and targets."""
-        predictions, targets = predict(network, batch, self.target)
+        output, targets = predict(network, batch, self.target)
+        predictions = check_tensor(output, self)
         if predictions.shape == (*targets.shape, 1):
             predictions = predictions.squeeze(-1)
         if predictions.shape != targets.shape:  # the loss would silently compare everything with everything
             raise ValueError(
                 f"Expected predictions of the targets' shape {tuple(targets.shape)} but got {tuple(predictions.shape)}"
             )
-        loss = LOSSES[self.loss_name](predictions, targets.to(predictions.dtype))
-        return Evaluation(loss, predictions.detach(), targets)
+        # what autocast returns has three digits: targets are not rounded to that
+        predictions = predictions.to(torch.promote_types(predictions.dtype, torch.float32))
+        targets = targets.to(predictions.dtype)
+        loss = LOSSES[self.loss_name](predictions, targets)
+        return Evaluation(loss, predictions.detach().contiguous(), targets.contiguous())  # the metrics view them flat
 
     def metrics(self) -> dict[str, Metric]:
         """Return root mean squared error and mean absolute error."""

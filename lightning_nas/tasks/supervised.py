@@ -30,3 +30,17 @@ def predict(network: Network, batch: Any, target: str) -> tuple[Any, Tensor]:
         f"Expected batches of (inputs, ..., targets), or dictionaries with the targets as {target!r}, but got {got}; "
         "name your targets with the task's `target`, or write a Task of your own"
     )
+
+
+def check_tensor(output: Any, task: object) -> Tensor:
+    """Return what a network returned.
+
+    Raises:
+        TypeError: If it is no tensor.
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"Expected a network that returns a tensor for {type(task).__name__} but got {type(output).__name__}; "
+            "take the tensor out of it in the network's forward, or write a Task of your own"
+        )
+    return output

@@ -271,7 +271,7 @@ def test_wrong_fraction(fraction: float) -> None:
     ("loader", "message"),
     [
         ([1, 2], r"Expected Wrapped.train_dataloader\(\) to return a DataLoader but got list"),
-        (DataLoader(Numbers()), "to have a training set with a length but got an IterableDataset"),
+        (DataLoader(Numbers()), "to have a data set with a length but got an IterableDataset"),
         (
             DataLoader(DATA, batch_sampler=BatchSampler(range(20), 2, False)),
             "to have a `batch_size` but got a custom batch sampler",

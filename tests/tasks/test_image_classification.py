@@ -82,6 +82,19 @@ class TestEvaluate:
         assert ImageClassification(3).objective == ("val/accuracy", "max")
 
 
+class TestBatches:
+    def test_a_dictionary_by_name(self) -> None:
+        batch = {"images": BATCH[0], "digit": LABELS}
+        evaluation = ImageClassification(3, target="digit").evaluate(network, batch)
+        assert evaluation.targets is LABELS
+        assert_close(evaluation.loss, by_hand(LOGITS, 0.0))
+
+    def test_several_inputs_in_a_tuple_and_an_auxiliary_classifier(self) -> None:
+        task = ImageClassification(3, auxiliary_weight=0.5)
+        loss = task.loss(lambda left, right: with_auxiliary(left + right), (BATCH[0], BATCH[0], LABELS))
+        assert_close(loss, by_hand(LOGITS, 0.0) + 0.5 * by_hand(AUXILIARY, 0.0))
+
+
 class TestErrors:
     @pytest.mark.parametrize("classes", [2, 10])
     def test_another_number_of_outputs(self, classes: int) -> None:
@@ -92,6 +105,14 @@ class TestErrors:
     def test_outputs_of_another_shape(self) -> None:
         with pytest.raises(ValueError, match=r"but got \(3, 4, 4\)"):
             ImageClassification(3).loss(lambda images: torch.zeros(2, 3, 4, 4), BATCH)
+
+    def test_an_auxiliary_classifier_of_another_number_of_outputs(self) -> None:
+        with pytest.raises(ValueError, match=r"but got \(4,\)"):
+            ImageClassification(3).loss(lambda images: AuxiliaryLogits(LOGITS, torch.zeros(2, 4)), BATCH)
+
+    def test_an_output_that_is_no_tensor(self) -> None:
+        with pytest.raises(TypeError, match="returns a tensor for ImageClassification but got tuple"):
+            ImageClassification(3).loss(lambda images: (LOGITS, AUXILIARY), BATCH)
 
     def test_too_few_classes(self) -> None:
         with pytest.raises(ValueError, match="`classes` to be at least 2 but got 1"):

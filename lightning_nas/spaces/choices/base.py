@@ -33,6 +33,7 @@ class Choice(nn.Module, ABC):
         if key is not None and (not key or "." in key):
             raise ValueError(f"Expected `key` to be a name without a dot but got {key!r}")
         self.key = key
+        self.name = key  # of its decision, for messages; its place in the model, once that is known
         self.mixture: Mixture | None = None  # [slots, candidates], set by who searches
         self.replaced = False
 
@@ -51,9 +52,13 @@ class Choice(nn.Module, ABC):
         """Whether the order of what is chosen counts."""
         return True
 
+    def branches(self) -> dict[str, nn.Module]:
+        """Return the modules that are computed for some values only, by name."""
+        return {name: module for container in self.children() for name, module in container.named_children()}
+
     @abstractmethod
-    def leads_to(self, child: str) -> tuple[Value, ...]:
-        """Return the values for which a child module, named as in ``named_children`` of the candidates, is computed."""
+    def leads_to(self, branch: str) -> tuple[Value, ...]:
+        """Return the values for which a branch is computed."""
 
     @abstractmethod
     def replacement(self, chosen: Sequence[Value]) -> nn.Module:
@@ -63,23 +68,34 @@ class Choice(nn.Module, ABC):
         """Return the key, for printing."""
         return "" if self.key is None else f"key={self.key!r}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # weights that are part of an autograd graph can be neither copied nor pickled
+        mixture = self.mixture and Mixture(self.mixture.weights.detach(), self.mixture.active)
+        return {**self.__dict__, "mixture": mixture}
+
     def _row(self, slot: int) -> tuple[Tensor | Sequence[float], tuple[int, ...]]:
         """Return the weights of a slot's candidates, and which are to be computed."""
         if self.replaced:
             raise RuntimeError(
-                f"Expected {self} to be gone after it was decided but the model still calls it; register modules with "
-                "nn.ModuleList or nn.ModuleDict rather than a list or dictionary"
+                f"Expected {self._described} to be gone after it was decided but the model still calls it; register "
+                "modules with nn.ModuleList or nn.ModuleDict rather than a list or dictionary"
             )
         if self.mixture is not None:
             return self.mixture.row(slot)
         count = len(self.values)
         return [1 / count] * count, tuple(range(count))
 
+    @property
+    def _described(self) -> str:
+        return f"{type(self).__name__} {f'of {self.values}' if self.name is None else repr(self.name)}"
+
     def _error(self, text: str) -> ValueError:
-        return ValueError(f"Expected {text} in {type(self).__name__} {self.key or 'of ' + str(self.values)!r}")
+        return ValueError(f"Expected {text} in {self._described}")
 
     def _mix(self, weights: Tensor | Sequence[float], outputs: dict[int, Any]) -> Any:
         """Return the weighted sum of the outputs of candidates."""
+        if not outputs:
+            raise self._error("a candidate to be active but got none")
         first, *others = outputs.values()
         if not others and not isinstance(first, Tensor):
             return first  # one candidate at a time may return anything
@@ -91,10 +107,13 @@ class Choice(nn.Module, ABC):
     @contextmanager
     def _unchanged(self, candidate: Value, inputs: Sequence[object]) -> Iterator[None]:
         """Raise when a candidate changes the input that the other candidates get, too."""
+        if torch.compiler.is_compiling():  # which sees no versions
+            yield
+            return
         tensors = [x for x in inputs if isinstance(x, Tensor) and not x.is_inference()]
         before = [x._version for x in tensors]
         yield
-        if not torch.compiler.is_compiling() and before != [x._version for x in tensors]:
+        if before != [x._version for x in tensors]:
             raise self._error(f"candidates that leave their input as it is (inplace=False) but got {candidate!r}")
 
 

@@ -1,6 +1,6 @@
 """Which choices a module holds, and what depends on what."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,6 +54,7 @@ class ChoiceMap:
             )
         self.choices: dict[str, Choice] = {}
         for place in self.places:
+            place.choice.name = place.key
             first = self.choices.setdefault(place.key, place.choice)
             if first is not place.choice:
                 _check_alike(place, first)
@@ -83,8 +84,16 @@ class ChoiceMap:
         )
 
     def chosen(self, values: Mapping[str, Value]) -> dict[str, tuple[Value, ...]]:
-        """Return what an architecture chooses, by key."""
-        return {key: tuple(values[name] for name in slot_names(key, choice)) for key, choice in self.choices.items()}
+        """Return what an architecture chooses, by key.
+
+        Raises:
+            ValueError: If it chooses one input twice.
+        """
+        chosen = {key: tuple(values[name] for name in slot_names(key, c)) for key, c in self.choices.items()}
+        for key, several in chosen.items():
+            if len(set(several)) < len(several):
+                raise ValueError(f"Expected different inputs for choice {key!r} but got {several}")
+        return chosen
 
     def computed(self, values: Mapping[str, Value]) -> list[Place]:
         """Return the choices that an architecture computes: those not nested in something that it leaves out."""
@@ -117,10 +126,28 @@ class ChoiceMap:
             values |= zip(slot_names(key, choice), (choice.values[k] for k in ordered), strict=True)
         return values
 
+    def conditions(self, path: str) -> dict[str, tuple[Value, ...]]:
+        """Return what must be chosen for a module or a parameter, by its name in the model, to be computed."""
+        return _conditions(path, _around(path, self.places))
+
+    def branches(self) -> Iterator[tuple[str, tuple[Value, ...], nn.Module]]:
+        """Yield everything that is computed for some values of a decision only: key, values, module."""
+        for choice, key in {place.choice: place.key for place in self.places}.items():
+            for name, module in choice.branches().items():
+                yield key, choice.leads_to(name), module
+
     def set_mixtures(self, mixtures: Mapping[str, Mixture]) -> None:
-        """Give every choice the mixture of its key; those without one get none, and weigh all candidates equally."""
+        """Give every choice the mixture of its key; those without one get none, and weigh all candidates equally.
+
+        Raises:
+            ValueError: If a mixture is not of its choice's shape.
+        """
         for place in self.places:
-            place.choice.mixture = mixtures.get(place.key)
+            mixture, expected = mixtures.get(place.key), (place.choice.slots, len(place.choice.values))
+            if mixture is not None and mixture.weights.shape != expected:
+                got = tuple(mixture.weights.shape)
+                raise ValueError(f"Expected a mixture of shape {expected} for choice {place.key!r} but got {got}")
+            place.choice.mixture = mixture
 
 
 def slot_names(key: str, choice: Choice) -> tuple[str, ...]:
@@ -135,17 +162,32 @@ def _walk(module: nn.Module) -> Iterator[Place]:
     for path, choice in module.named_modules(remove_duplicate=False):
         if not isinstance(choice, Choice):
             continue
-        around = [outer for outer in found.values() if path.startswith(outer.path + "." if outer.path else "")]
+        around = _around(path, found.values())
         key = choice.key or defaults.setdefault(choice, _default_key(path, around))
-        conditions: dict[str, tuple[Value, ...]] = {}
-        for outer in around:
-            _, child, *_ = path.removeprefix(outer.path).lstrip(".").split(".")  # candidates.<child>, blocks.<child>
-            leading = outer.choice.leads_to(child)
-            conditions[outer.key] = tuple(v for v in conditions.get(outer.key, leading) if v in leading)
-        found[path] = Place(path, key, choice, conditions, around[-1].key if around else None)
+        found[path] = Place(path, key, choice, _conditions(path, around), around[-1].key if around else None)
         yield found[path]
     if clash := set(defaults.values()) & {place.choice.key for place in found.values()}:
         raise ValueError(f"Expected `key` to differ from the names of other choices but got {sorted(clash)} twice")
+
+
+def merge_conditions(
+    conditions: Mapping[str, tuple[Value, ...]], key: str, values: tuple[Value, ...]
+) -> dict[str, tuple[Value, ...]]:
+    """Return the conditions, and that one of ``values`` is chosen for ``key``."""
+    return {**conditions, key: tuple(value for value in conditions.get(key, values) if value in values)}
+
+
+def _around(path: str, places: Iterable[Place]) -> list[Place]:
+    """Return the places of the choices that hold what is at ``path``, the outermost first."""
+    return [place for place in places if path.startswith(place.path + "." if place.path else "")]
+
+
+def _conditions(path: str, around: Sequence[Place]) -> dict[str, tuple[Value, ...]]:
+    conditions: dict[str, tuple[Value, ...]] = {}
+    for outer in around:
+        _, child, *_ = path.removeprefix(outer.path).lstrip(".").split(".")  # candidates.<child>, blocks.<child>
+        conditions = merge_conditions(conditions, outer.key, outer.choice.leads_to(child))
+    return conditions
 
 
 def _default_key(path: str, around: Sequence[Place]) -> str:

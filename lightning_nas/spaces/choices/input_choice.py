@@ -48,7 +48,8 @@ class InputChoice(Choice):
 
     It is called with a list of tensors of one shape. In a search each of the ``n_chosen`` slots is a weighted sum of
     all tensors. The model computes tensors that are not chosen all the same: what should vanish with its parameters
-    when it is not chosen belongs into an ``OpChoice``.
+    when it is not chosen belongs into an ``OpChoice``. What computes nothing else gets no gradient in the built model,
+    so several processes train it with ``strategy="ddp_find_unused_parameters_true"``.
 
     Args:
         n_candidates: How many tensors there are.
@@ -99,8 +100,8 @@ class InputChoice(Choice):
         """Whether they are concatenated."""
         return self.reduction == "concat"
 
-    def leads_to(self, child: str) -> tuple[Value, ...]:
-        """Return everything: there is no child."""
+    def leads_to(self, branch: str) -> tuple[Value, ...]:
+        """Return everything: there is no branch."""
         return self.values
 
     def replacement(self, chosen: Sequence[Value]) -> nn.Module:

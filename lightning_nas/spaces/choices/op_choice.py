@@ -35,7 +35,7 @@ class OpChoice(Choice):
         for name, module in candidates.items():
             if not isinstance(module, nn.Module):
                 raise TypeError(f"Expected candidate {name!r} to be an nn.Module but got {type(module).__name__}")
-            if not name or "." in name or hasattr(nn.ModuleDict, name):
+            if not name or "." in name or hasattr(nn.ModuleDict(), name):
                 raise ValueError(f"Expected a candidate's name without a dot, and no method's name, but got {name!r}")
         self.candidates = nn.ModuleDict(candidates)
 
@@ -44,9 +44,9 @@ class OpChoice(Choice):
         """Names of the candidates."""
         return tuple(self.candidates)
 
-    def leads_to(self, child: str) -> tuple[Value, ...]:
+    def leads_to(self, branch: str) -> tuple[Value, ...]:
         """Return the candidate's own name."""
-        return (child,)
+        return (branch,)
 
     def replacement(self, chosen: Sequence[Value]) -> nn.Module:
         """Return the chosen module itself."""
@@ -58,6 +58,6 @@ class OpChoice(Choice):
         outputs: dict[int, object] = {}
         for k in active:
             name = self.values[k]
-            with self._unchanged(name, inputs if len(active) > 1 else ()):
+            with self._unchanged(name, (*inputs, *named.values()) if len(active) > 1 else ()):
                 outputs[k] = self.candidates[str(name)](*inputs, **named)
         return self._mix(weights, outputs)

@@ -53,9 +53,9 @@ class RepeatChoice(Choice):
         """The depths."""
         return self.depths
 
-    def leads_to(self, child: str) -> tuple[Value, ...]:
+    def leads_to(self, branch: str) -> tuple[Value, ...]:
         """Return the depths that a block is part of."""
-        return tuple(depth for depth in self.depths if depth > int(child))
+        return tuple(depth for depth in self.depths if depth > int(branch))
 
     def replacement(self, chosen: Sequence[Value]) -> nn.Module:
         """Return the first blocks, one after the other."""
