@@ -112,7 +112,7 @@ def train(images: Path, architecture: Architecture, seed: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--targets", type=float, nargs="*", default=[8e6, 4e6, 2e6, 1e6])
+    parser.add_argument("--targets", type=float, nargs="*", default=[6e6, 3e6, 1.5e6, 0.9e6])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -41,7 +41,8 @@ class DifferentiableSearch(pl.Callback):
     metrics, random numbers and the module's attributes, with what is in their lists and dictionaries, are put back
     afterwards. Other objects that it changes are not: give a ``loss`` then.
 
-    The checkpoint of a run holds the alphas. Runs are resumed exactly if the rest of the project can be.
+    Checkpoints hold the alphas; a Trainer takes one such callback. Runs are resumed exactly if the rest of the project
+    can be.
 
     Args:
         arch_dataloader: A ``DataLoader`` over other examples than the training's, of a data set with a length; or a
@@ -101,11 +102,6 @@ class DifferentiableSearch(pl.Callback):
         self._written: int | None = None
         self._loaded: dict[str, Any] = {}  # the state to go on from, until there is a module
 
-    @property
-    def state_key(self) -> str:
-        """Tells the callbacks of one Trainer apart by their folders."""
-        return f"DifferentiableSearch[{self.dirpath}]"
-
     def state_dict(self) -> dict[str, Any]:
         """Return the alphas and their optimiser's state as plain data."""
         if self._loaded or self._alphas is None:
@@ -132,9 +128,6 @@ class DifferentiableSearch(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what cannot be searched; choices may be made later, in the module's own ``setup``."""
-        searches = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, DifferentiableSearch)]
-        if len(searches) > 1:
-            raise MisconfigurationException("Expected one DifferentiableSearch in a Trainer but got more")
         if stage == "fit":
             check_searchable(trainer, pl_module, own_loss=self.loss is not None)
 
@@ -182,7 +175,7 @@ class DifferentiableSearch(pl.Callback):
         assert self._alphas is not None
         self._epoch = trainer.current_epoch
         entropies = self._alphas.entropies()
-        state = {f"search/entropy/{key}": rows.mean() for key, rows in entropies.items()}
+        state = {f"search/choice_entropy/{key}": rows.mean() for key, rows in entropies.items()}
         state["search/entropy"] = torch.cat(list(entropies.values())).mean()
         if self._bound is not None:
             state["search/cost"] = self._bound.cost(self._alphas.mixtures())
@@ -259,10 +252,11 @@ class DifferentiableSearch(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         self._written = self._epoch
+        # in every process: reading metrics can be an exchange between them
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val")}
         if not trainer.is_global_zero:
             return
         found = self.derive()
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val")}
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         architecture = Architecture(found.space, found.values, found.provenance, finite)
         architecture.save((self.dirpath or run_folder(trainer)) / "architecture.json")

@@ -16,6 +16,8 @@ from lightning_nas._lightning import MisconfigurationException, pl
 
 Restore = list[Callable[[], None]]
 METRICS = (Metric, MetricCollection)
+# what torch keeps in every module, empty most of the time: parameters and hooks, which calls do not change
+UNCHANGING = vars(nn.Module()).keys() - {"_buffers", "_modules"}
 
 
 class Unnoticed:
@@ -36,12 +38,12 @@ class Unnoticed:
             MisconfigurationException: If a parameter was changed inside.
         """
         metrics = _metrics(module)
-        versions = {name: parameter._version for name, parameter in module.named_parameters()}
+        before = {name: (parameter._version, parameter.data_ptr()) for name, parameter in module.named_parameters()}
         with _same_state(module, metrics), _loggers_off(module.trainer), _own_randomness(seed):
             self._silence(module, metrics)
             yield
         for name, parameter in module.named_parameters():
-            if parameter._version != versions[name]:
+            if (parameter._version, parameter.data_ptr()) != before[name]:
                 raise MisconfigurationException(
                     f"Expected a training_step that changes no weights by itself but it changed {name!r}; alpha steps "
                     "would change it once more, give DifferentiableSearch(loss=...) what computes the loss only"
@@ -105,12 +107,20 @@ def _same_state(module: nn.Module, metrics: dict[str, nn.Module]) -> Iterator[No
     restore: Restore = []
     for child in module.modules():
         if child not in inside:
-            _keep(vars(child), restore)
+            _keep_module(child, restore)
     try:
         yield
     finally:
         for put_back in restore:
             put_back()
+
+
+def _keep_module(module: nn.Module, restore: Restore) -> None:
+    attributes = vars(module)
+    _keep_dict(attributes, dict(attributes), restore)
+    for name, value in attributes.items():
+        if name not in UNCHANGING:
+            _keep(value, restore)
 
 
 def _keep(value: object, restore: Restore, outer: tuple[int, ...] = ()) -> None:

@@ -115,6 +115,7 @@ def _multiply_adds(model: nn.Module, choices: ChoiceMap, inputs: Inputs) -> Part
         for key, values, module in choices.branches():
             hooks.enter_context(module.register_forward_pre_hook(partial(enter, key, values)))
             hooks.enter_context(module.register_forward_hook(leave))
+        choices.set_mixtures({})  # all candidates are to be computed
         run_on_meta(model, inputs)
         charge()
     return {part: count // 2 for part, count in flops.items() if count}

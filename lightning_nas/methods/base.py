@@ -19,7 +19,7 @@ from lightning_nas.tasks.image_classification import ImageClassification
 
 
 def batch_size(batch: Any) -> int:
-    """Return the number of examples of a batch: the length of the first tensor found in it.
+    """Return the number of examples of a batch: the length of the first tensor found in it, single numbers aside.
 
     Raises:
         TypeError: If there is no tensor in it.
@@ -32,7 +32,8 @@ def batch_size(batch: Any) -> int:
 
 def _tensors(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
-        yield batch
+        if batch.dim():
+            yield batch
     elif isinstance(batch, Mapping | list | tuple):
         for part in batch.values() if isinstance(batch, Mapping) else batch:
             yield from _tensors(part)

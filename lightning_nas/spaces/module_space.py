@@ -191,11 +191,12 @@ class ModuleSpace(SearchSpace):
         """Return one tree: the choices that are computed, and those nested in them."""
         self.validate(architecture)
         chosen = self._choices.chosen(architecture.values)
+        root = f"{self.name} (model)" if self.name in chosen else self.name
         edges: dict[str, tuple[str, str, str]] = {}
         for place in self._choices.computed(architecture.values):
             label = ", ".join(map(str, chosen[place.key]))
-            edges.setdefault(place.key, (place.parent or self.name, place.key, label))
-        return (CellGraph(self.name, (self.name, *edges), tuple(edges.values())),)
+            edges.setdefault(place.key, (place.parent or root, place.key, label))
+        return (CellGraph(self.name, (root, *edges), tuple(edges.values())),)
 
 
 def _inherit(model: nn.Module, other: nn.Module) -> None:

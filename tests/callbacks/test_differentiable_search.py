@@ -238,3 +238,23 @@ def test_bf16_mixed_keeps_alphas_in_float32(tmp_path: Path) -> None:
     assert alphas(mixed)["activation"].dtype == torch.float32
     moved = alphas(mixed)["activation"] - initial_alphas(tmp_path)["activation"]
     assert_close(moved, alphas(exact)["activation"] - initial_alphas(tmp_path)["activation"], rtol=0.1, atol=1e-3)
+
+
+def test_choices_may_be_made_in_the_modules_own_hooks(tmp_path: Path) -> None:
+    class Late(Project):
+        def __init__(self) -> None:
+            super().__init__()
+            self.made = self.activation, self.blocks
+            del self.activation, self.blocks
+
+        def setup(self, stage: str) -> None:
+            self.activation, _ = self.made
+
+        def configure_model(self) -> None:
+            _, self.blocks = self.made
+
+    late, early = (searching(tmp_path, optimizer=sgd(1.0)) for _ in range(2))
+    fit(Late(), [late], epochs=1)
+    fit(Project(), [early], epochs=1)
+    assert torch.equal(alphas(late)["activation"], alphas(early)["activation"])
+    assert torch.equal(alphas(late)["depth"], alphas(early)["depth"])

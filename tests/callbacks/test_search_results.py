@@ -82,7 +82,7 @@ def test_entropies_are_logged(tmp_path: Path) -> None:
     trainer = fit(Project(), [search], epochs=2, logger=logger)
     expected = {"activation": math.log(3), "depth": math.log(2)}
     for key, value in expected.items():
-        assert float(trainer.callback_metrics[f"search/entropy/{key}"]) == pytest.approx(value)
+        assert float(trainer.callback_metrics[f"search/choice_entropy/{key}"]) == pytest.approx(value)
     with (tmp_path / "run" / "a" / "metrics.csv").open() as file:
         rows = [row["search/entropy"] for row in csv.DictReader(file) if row["search/entropy"]]
     assert [float(row) for row in rows] == [pytest.approx(sum(expected.values()) / 2)] * 2

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.optim import Adam
 from torch.utils.data import DataLoader
 
-from lightning_nas import Architecture
+from lightning_nas import Architecture, DifferentiableSearch
 from lightning_nas._lightning import pl
 from lightning_nas.datamodules.resumable_loader import training_loader
 from lightning_nas.datamodules.training_place import TrainingPlace
 from lightning_nas.seeding import derive_seed
 from lightning_nas.testing.search_module import assert_same
-from tests.callbacks.project import FILTERS, QUIET, Project, architecture, examples, searching, validation
+from tests.callbacks.project import FILTERS, QUIET, Project, architecture, examples, mse, searching, validation
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in FILTERS]
 
@@ -51,7 +52,7 @@ class Recorder(pl.callbacks.Checkpoint):
         trainer.save_checkpoint(self.folder / f"after{trainer.current_epoch}.ckpt")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        (search,) = (c for c in getattr(trainer, "callbacks", []) if "DifferentiableSearch" in c.state_key)
+        (search,) = (c for c in vars(trainer)["callbacks"] if isinstance(c, DifferentiableSearch))
         state = {
             "module": pl_module.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
@@ -61,11 +62,19 @@ class Recorder(pl.callbacks.Checkpoint):
         torch.save(state, self.folder / f"rank{trainer.global_rank}.pt")
 
 
-def run(folder: Path, ckpt_path: Path | None = None, *, dropout: float = 0.5, batch: int = 4, **options: Any) -> Any:
+def run(
+    folder: Path,
+    ckpt_path: Path | None = None,
+    *,
+    dropout: float = 0.5,
+    batch: int = 4,
+    loss: Any = None,
+    **options: Any,
+) -> Any:
     """Train; return the final state of the first process."""
     folder.mkdir(exist_ok=True)
     loader = architecture(batch, shuffle=True, count=8)  # twice around in an epoch of the training
-    search = searching(folder, loader=loader, seed=7, optimizer=lambda tables: Adam(tables, lr=0.05))
+    search = searching(folder, loader=loader, loss=loss, seed=7, optimizer=lambda tables: Adam(tables, lr=0.05))
     settings = {**QUIET, "enable_checkpointing": True, **options}
     trainer = pl.Trainer(max_epochs=EPOCHS, callbacks=[search, Recorder(folder)], **settings)
     trainer.fit(Resumable(dropout, batch), val_dataloaders=validation(), ckpt_path=ckpt_path)
@@ -97,7 +106,7 @@ def test_state_of_the_optimiser_of_the_alphas_counts(straight: Path, tmp_path: P
     state = final(straight)["search"]
     assert state["optimizer"]["state"][0]["step"] == 4 * EPOCHS
     checkpoint = torch.load(straight / "after0.ckpt", weights_only=True)
-    (saved,) = checkpoint["callbacks"].values()
+    saved = checkpoint["callbacks"]["DifferentiableSearch"]
     assert (state["alphas"]["activation"] - saved["alphas"]["activation"]).abs().max() > 0.05
     saved["optimizer"] = {**saved["optimizer"], "state": {}}
     torch.save(checkpoint, tmp_path / "forgetful.ckpt")
@@ -120,6 +129,17 @@ def test_two_processes_agree_and_equal_one_with_the_whole_batch(tmp_path: Path) 
 def test_two_processes_with_dropout_agree(tmp_path: Path) -> None:
     run(tmp_path, batch=2, devices=2, strategy="ddp_fork")
     assert_same(final(tmp_path), final(tmp_path, rank=1))
+
+
+def test_processes_draw_their_own_random_numbers(tmp_path: Path) -> None:
+    def noisy(module: pl.LightningModule, batch: Any) -> Tensor:
+        with (tmp_path / f"noise{module.global_rank}").open("a") as file:
+            file.write(f"{float(torch.rand(()))}\n")
+        return mse(module, batch)
+
+    run(tmp_path, batch=2, loss=noisy, devices=2, strategy="ddp_fork")
+    drawn = (tmp_path / "noise0").read_text().split() + (tmp_path / "noise1").read_text().split()
+    assert len(drawn) == len(set(drawn)) == 2 * 4 * EPOCHS
 
 
 SCRIPT = """

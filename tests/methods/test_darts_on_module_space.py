@@ -303,6 +303,5 @@ def test_batches_without_a_tensor(batch: Any) -> None:
         batch_size(batch)
 
 
-@pytest.mark.xfail(strict=True, reason="batch_size looks at the first tensor even if it is a single number")
 def test_numbers_in_a_batch_are_no_examples() -> None:
     assert batch_size({"temperature": torch.tensor(0.5), "x": torch.zeros(5, 2)}) == 5

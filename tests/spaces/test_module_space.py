@@ -527,3 +527,9 @@ class Blocks(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.blocks(x)
         return output
+
+
+def test_graph_of_a_space_named_as_its_choice() -> None:
+    space = ModuleSpace(lambda: nn.Sequential(OpChoice({"relu": nn.ReLU()}, key="activation")), name="activation")
+    (graph,) = space.graph(Architecture("activation", {"activation": "relu"}))
+    assert graph.edges == (("activation (model)", "activation", "relu"),)
