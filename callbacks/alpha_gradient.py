@@ -13,6 +13,7 @@ from lightning_nas.callbacks.alphas import Alphas
 from lightning_nas.callbacks.architecture_stream import ArchitectureStream
 from lightning_nas.callbacks.searchable import takes_batch_idx
 from lightning_nas.callbacks.unnoticed import Unnoticed
+from lightning_nas.methods.processes import mean_over_processes
 from lightning_nas.seeding import derive_seed
 from lightning_nas.spaces.mixture import Mixture
 
@@ -60,7 +61,7 @@ class AlphaGradient:
                 f"Expected the loss to depend on a choice of {type(module).__name__} but it depends on none; are its "
                 "choices called in the computation of the loss?"
             )
-        return _mean([_or_zeros(*pair) for pair in zip(gradients, tables, strict=True)], trainer)
+        return mean_over_processes([_or_zeros(*pair) for pair in zip(gradients, tables, strict=True)], trainer)
 
     def _batch_loss(self, module: pl.LightningModule, batch: Any, batch_idx: int) -> Tensor:
         if self.loss is not None:
@@ -93,13 +94,3 @@ def _to_device(trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> A
 
 def _or_zeros(gradient: Tensor | None, table: Tensor) -> Tensor:
     return torch.zeros_like(table) if gradient is None else gradient
-
-
-def _mean(gradients: Sequence[Tensor], trainer: pl.Trainer) -> Sequence[Tensor]:
-    """Average over all processes, in one exchange."""
-    if trainer.world_size == 1:
-        return gradients
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    flat = torch.as_tensor(trainer.strategy.reduce(flat, reduce_op="mean"))
-    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-    return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]

@@ -3,7 +3,7 @@
 import inspect
 
 from lightning_nas._lightning import MisconfigurationException, pl
-from lightning_nas.methods.darts import PRECISIONS
+from lightning_nas.methods.base import PRECISIONS
 
 
 def check_searchable(trainer: pl.Trainer, module: pl.LightningModule, *, own_loss: bool) -> None:

@@ -1,7 +1,7 @@
 """What all search methods share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -17,26 +17,8 @@ from lightning_nas.spaces.registry import get_space
 from lightning_nas.tasks.base import Evaluation, Task
 from lightning_nas.tasks.image_classification import ImageClassification
 
-
-def batch_size(batch: Any) -> int:
-    """Return the number of examples of a batch: the length of the first tensor found in it, single numbers aside.
-
-    Raises:
-        TypeError: If there is no tensor in it.
-    """
-    first = next(_tensors(batch), None)
-    if first is None:
-        raise TypeError(f"Expected a batch that holds a tensor but got {type(batch).__name__}")
-    return len(first)
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        if batch.dim():
-            yield batch
-    elif isinstance(batch, Mapping | list | tuple):
-        for part in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _tensors(part)
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+SKIPS = ("skip_connect", "skip", "identity")  # what spaces and users call it
 
 
 class TaskModule(pl.LightningModule):
@@ -115,12 +97,22 @@ class SearchModule(TaskModule, ABC):
             "lightning_nas": lightning_nas.__version__,
         }
 
+    def skip_count(self, architecture: Architecture) -> float:
+        """Return the skip connections in the first graph of an architecture: the normal cell, where there are cells."""
+        first, *_ = self.space.graph(architecture)
+        return float(sum(operation in SKIPS for _, _, operation in first.edges))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the derived architecture to the checkpoint."""
         checkpoint["architecture"] = self.derive().to_dict()
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Refuse Trainer flags that do not work with a search; this is the first hook that a Trainer calls."""
+        if self.trainer.precision not in PRECISIONS:
+            raise MisconfigurationException(
+                f"Expected Trainer(precision=...) of {PRECISIONS} but got {self.trainer.precision!r}: what searches "
+                "needs float32, use 'bf16-mixed' for speed"
+            )
         if self.trainer.gradient_clip_val is not None:
             raise MisconfigurationException(
                 f"Expected a Trainer without `gradient_clip_val` but got {self.trainer.gradient_clip_val}: "

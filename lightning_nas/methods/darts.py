@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from lightning_nas._lightning import LightningOptimizer, MisconfigurationException, pl
+from lightning_nas._lightning import LightningOptimizer, MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.bound_budget import BoundBudget
 from lightning_nas.budget import CostBudget
 from lightning_nas.checks import check_at_least, check_choice, check_positive
-from lightning_nas.methods.base import SearchModule, batch_size
+from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
+from lightning_nas.methods.batches import batch_size, split_streams
 from lightning_nas.methods.bilevel import SecondOrder, first_order
+from lightning_nas.methods.processes import mean_over_processes
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
@@ -31,9 +33,6 @@ Hessian = Literal["finite_difference", "exact"]
 UpdateOrder = Literal["alpha_first", "w_first"]
 BatchNormStatistics = Literal["clean", "reference"]
 VirtualStep = Literal["local", "global"]
-
-SKIPS = ("skip_connect", "skip", "identity")  # what spaces and users call it
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 
 
 class DartsModule(SearchModule):
@@ -143,15 +142,6 @@ class DartsModule(SearchModule):
             raise ValueError(f"Expected a ModuleSpace for a `budget` but got space {self.space.name!r}")
         return budget.bind(self.supernet.model, self.supernet.choices, self.space.example)
 
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Refuse Trainer flags that do not work with this search; this is the first hook that a Trainer calls."""
-        if self.trainer.precision not in PRECISIONS:
-            raise MisconfigurationException(
-                f"Expected Trainer(precision=...) of {PRECISIONS} but got {self.trainer.precision!r}: "
-                "alphas and finite differences need float32, use 'bf16-mixed' for speed"
-            )
-        return super().configure_callbacks()
-
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimiser of the weights and the one of the alphas."""
         weights = self.weights_optimizer(self.supernet.parameters())
@@ -192,7 +182,7 @@ class DartsModule(SearchModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Step the alphas on the architecture batch and the weights on the weights batch."""
-        weights_batch, architecture_batch = _split(batch)
+        weights_batch, architecture_batch = split_streams(batch)
         searching = self.current_epoch >= self.warmup_epochs
         if searching and self.update_order == "alpha_first":
             self._alpha_step(weights_batch, architecture_batch)
@@ -241,15 +231,16 @@ class DartsModule(SearchModule):
             value = loss(architecture_batch, frozen=frozen)
             return value if self.budget is None else value + self.budget.penalty(self.mixtures(alphas))
 
+        mean = partial(mean_over_processes, trainer=self.trainer)
         if self.order == "first":
-            return first_order(partial(validation_loss, frozen=False), alphas, self._mean)
+            return first_order(partial(validation_loss, frozen=False), alphas, mean)
         second_order = SecondOrder(
             [weight for weight in self.supernet.parameters() if weight.requires_grad],
             self._optimizers()[0],
             self.hessian,
             self.grad_clip if self.clip_virtual else None,
             self.virtual_step,
-            self._mean,
+            mean,
         )
         # the look-ahead's own statistics are thrown away in the authors' code too
         return second_order.gradient(
@@ -265,10 +256,9 @@ class DartsModule(SearchModule):
         """Log where the search stands."""
         mixtures = self.mixtures(list(self.alphas.values()))
         entropies = torch.cat([torch.special.entr(mixture.weights).sum(1) for mixture in mixtures.values()])
-        cell, *_ = self.space.graph(self.derive())
         state: dict[str, float | Tensor] = {
             "search/entropy": entropies.mean(),
-            "search/skip_count": float(sum(operation in SKIPS for _, _, operation in cell.edges)),
+            "search/skip_count": self.skip_count(self.derive()),
             "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
@@ -310,14 +300,6 @@ class DartsModule(SearchModule):
     def _batch_norms(self) -> list[BatchNorm]:
         return batch_norms(self.supernet)
 
-    def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        if self.trainer.world_size == 1:
-            return list(tensors)
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
-        flat = cast("Tensor", self.trainer.strategy.reduce(flat, reduce_op="mean"))
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
-
 
 def cosine(epoch: int, epochs: int, initial: float, final: float) -> float:
     """Return the learning rate of an epoch: ``initial`` at epoch 0, towards ``final`` at epoch ``epochs``."""
@@ -327,13 +309,3 @@ def cosine(epoch: int, epochs: int, initial: float, final: float) -> float:
 def _is_plain_sgd(optimizer: Optimizer) -> bool:
     groups = optimizer.param_groups
     return isinstance(optimizer, SGD) and not any(group["nesterov"] or group["dampening"] for group in groups)
-
-
-def _split(batch: Any) -> tuple[Any, Any]:
-    if not isinstance(batch, Mapping) or batch.keys() != {"weights", "architecture"}:
-        got = f"keys {sorted(batch)}" if isinstance(batch, Mapping) else type(batch).__name__
-        raise MisconfigurationException(
-            f'Expected training batches {{"weights": ..., "architecture": ...}} but got {got}; use a data module with '
-            "search=True, or wrap yours: SearchSplit(datamodule)"
-        )
-    return batch["weights"], batch["architecture"]

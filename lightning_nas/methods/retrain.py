@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from lightning_nas._lightning import MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_fraction, check_positive
-from lightning_nas.methods.base import TaskModule, batch_size
+from lightning_nas.methods.base import TaskModule
+from lightning_nas.methods.batches import batch_size
 from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace

@@ -16,7 +16,7 @@ from torchmetrics import MeanAbsoluteError, Metric
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
-from lightning_nas.methods.base import batch_size
+from lightning_nas.methods.batches import batch_size
 from lightning_nas.spaces import Choice, InputChoice, ModuleSpace, OpChoice, RepeatChoice
 from lightning_nas.tasks import Classification, Evaluation, Regression, Task
 from lightning_nas.testing import SearchModuleContract

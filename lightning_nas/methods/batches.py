@@ -1,0 +1,44 @@
+"""What batches hold."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lightning_nas._lightning import MisconfigurationException
+
+
+def batch_size(batch: Any) -> int:
+    """Return the number of examples of a batch: the length of the first tensor found in it, single numbers aside.
+
+    Raises:
+        TypeError: If there is no tensor in it.
+    """
+    first = next(_tensors(batch), None)
+    if first is None:
+        raise TypeError(f"Expected a batch that holds a tensor but got {type(batch).__name__}")
+    return len(first)
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    if isinstance(batch, Tensor):
+        if batch.dim():
+            yield batch
+    elif isinstance(batch, Mapping | list | tuple):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(part)
+
+
+def split_streams(batch: Any) -> tuple[Any, Any]:
+    """Return the batch for the weights and the one for the architecture.
+
+    Raises:
+        MisconfigurationException: If the batch is not one of a search.
+    """
+    if not isinstance(batch, Mapping) or batch.keys() != {"weights", "architecture"}:
+        got = f"keys {sorted(batch)}" if isinstance(batch, Mapping) else type(batch).__name__
+        raise MisconfigurationException(
+            f'Expected training batches {{"weights": ..., "architecture": ...}} but got {got}; use a data module with '
+            "search=True, or wrap yours: SearchSplit(datamodule)"
+        )
+    return batch["weights"], batch["architecture"]
