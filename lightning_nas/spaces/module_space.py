@@ -82,6 +82,12 @@ class ModuleSpace(SearchSpace):
         return self._choices.groups
 
     @property
+    def distinct(self) -> tuple[tuple[str, ...], ...]:
+        """The slots of every ``InputChoice`` of several tensors."""
+        choices = self._choices.choices.items()
+        return tuple(slot_names(key, choice) for key, choice in choices if choice.slots > 1)
+
+    @property
     def size(self) -> int:
         """Number of architectures; decisions inside of what is not chosen count, too."""
         choices = self._choices.choices.values()
@@ -196,7 +202,7 @@ class ModuleSpace(SearchSpace):
         for place in self._choices.computed(architecture.values):
             label = ", ".join(map(str, chosen[place.key]))
             edges.setdefault(place.key, (place.parent or root, place.key, label))
-        return (CellGraph(self.name, (root, *edges), tuple(edges.values())),)
+        return (CellGraph(root, (root, *edges), tuple(edges.values())),)
 
 
 def _inherit(model: nn.Module, other: nn.Module) -> None:

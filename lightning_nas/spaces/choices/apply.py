@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import TypeVar, overload
 
 from torch import nn
 
@@ -10,7 +11,13 @@ from lightning_nas.architecture import Choice as Value
 from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap, Place
 
+M = TypeVar("M", bound=nn.Module)
 
+
+@overload
+def apply_architecture(module: Choice, architecture: Architecture | str | os.PathLike[str]) -> nn.Module: ...
+@overload
+def apply_architecture(module: M, architecture: Architecture | str | os.PathLike[str]) -> M: ...
 def apply_architecture(module: nn.Module, architecture: Architecture | str | os.PathLike[str]) -> nn.Module:
     """Replace every choice in a module, a LightningModule say, by what an architecture chooses.
 
