@@ -7,7 +7,6 @@ the table: its mean stands beside the result.
 """
 
 import argparse
-import csv
 import json
 import statistics
 import sys
@@ -15,11 +14,11 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightning_nas.architecture import Architecture
 from lightning_nas.commands.lightning import from_config
-from lightning_nas.spaces import NasBench201Space
+from lightning_nas.tables import NasBench201Table
 
 CONFIG = Path(__file__).parent.parent / "configs" / "darts_nasbench201_small.yaml"
-SPACE = NasBench201Space()
 
 
 @dataclass(frozen=True)
@@ -34,30 +33,20 @@ class Found:
     skips: int
 
 
-def read_table(path: Path) -> dict[str, tuple[float, float]]:
-    """Return validation and test accuracy by architecture."""
-    with path.open(encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        return {
-            row["architecture"]: (float(row["cifar10_valid_accuracy"]), float(row["cifar10_test_accuracy"]))
-            for row in rows
-        }
-
-
-def search(images: Path, seed: int) -> str:
-    """Run the search of the config; return the architecture found, in the benchmark's notation."""
+def search(images: Path, seed: int) -> Architecture:
+    """Run the search of the config; return the architecture found."""
     with tempfile.TemporaryDirectory() as folder:
         options = {"data.root": images, "data.seed": seed, "model.seed": seed, "trainer.logger.save_dir": folder}
         cli = from_config(CONFIG, options)
         cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        return SPACE.to_string(cli.model.derive())
+        found: Architecture = cli.model.derive()
+        return found
 
 
-def look_up(table: dict[str, tuple[float, float]], architecture: str, seed: int) -> Found:
-    """Return the row of the table, and its rank by validation accuracy (1 is the best)."""
-    validation, test = table[architecture]
-    rank = 1 + sum(other > validation for other, _ in table.values())
-    return Found(seed, architecture, validation, test, rank, architecture.count("skip_connect"))
+def look_up(table: NasBench201Table, architecture: Architecture, seed: int) -> Found:
+    """Return what the table says, and the rank by validation accuracy (1 is the best)."""
+    row, text = table.look_up(architecture), table.space.to_string(architecture)
+    return Found(seed, text, row.validation, row.test, table.rank(architecture), text.count("skip_connect"))
 
 
 def main() -> int:
@@ -67,8 +56,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    table = read_table(arguments.table)
-    mean = statistics.mean(validation for validation, _ in table.values())
+    table = NasBench201Table(arguments.table)
+    mean = statistics.mean(table.validation_accuracies)
     found = []
     for seed in range(arguments.seeds):
         row = look_up(table, search(arguments.images, seed), seed)

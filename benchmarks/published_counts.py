@@ -13,7 +13,7 @@ from torch import nn
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.costs import count_multiply_adds, count_parameters
-from lightning_nas.spaces import DartsSpace, Mixture, NasBench201Space, get_space
+from lightning_nas.spaces import DartsSpace, EnasMacroSpace, EnasMicroSpace, Mixture, NasBench201Space, get_space
 from lightning_nas.zoo import ARCHITECTURES
 
 
@@ -84,6 +84,14 @@ CELLS = {
         Counts(69_026, 9_331_008),
     ),
 }
+# The 24-layer network of the official script at F=96, with separable convolutions and, as in the official code, with
+# plain ones instead. Counted apart from this package, from a reading of github.com/melodyguan/enas; so is the search
+# network.
+ENAS_MACRO = {True: Counts(30_947_424), False: Counts(42_559_392)}
+ENAS_MACRO_SUPERNET = Counts(697_860)
+# By normal cells, at F=36: those of the authors' script, and six a block, which are the paper's 4.6M. The same counter.
+ENAS_MICRO = {15: Counts(3_894_372, None, 494_848), 18: Counts(4_587_372, None, 494_848)}
+ENAS_MICRO_SUPERNET = Counts(5_373_140)
 
 
 def images(size: int = 32) -> torch.Tensor:
@@ -142,9 +150,25 @@ def bench_rows() -> Iterable[Row]:
             yield Row(f"NAS-Bench-201 {name} C={channels} N={cells}", expected, build)
 
 
+def macro_rows() -> Iterable[Row]:
+    """Yield the networks of ENAS's macro space."""
+    for separable, expected in ENAS_MACRO.items():
+        name = f"ENAS_MACRO F=96 L=24{'' if separable else ' plain'}"
+        yield discrete(name, expected, ARCHITECTURES["ENAS_MACRO"], separable=separable)
+    yield Row("ENAS macro supernet F=36 L=12", ENAS_MACRO_SUPERNET, lambda: (EnasMacroSpace().supernet(), ()))
+
+
+def micro_rows() -> Iterable[Row]:
+    """Yield the networks of ENAS's micro space."""
+    for layers, expected in ENAS_MICRO.items():
+        name = f"ENAS_MICRO F=36 N={layers}"
+        yield discrete(name, expected, ARCHITECTURES["ENAS_MICRO"], layers=layers, auxiliary=True)
+    yield Row("ENAS micro supernet F=20 N=6", ENAS_MICRO_SUPERNET, lambda: (EnasMicroSpace().supernet(), ()))
+
+
 def rows() -> list[Row]:
     """Return all published networks."""
-    return [*genotype_rows(), *small_rows(), *supernet_rows(), *bench_rows()]
+    return [*genotype_rows(), *small_rows(), *supernet_rows(), *bench_rows(), *macro_rows(), *micro_rows()]
 
 
 def count(row: Row) -> Counts:

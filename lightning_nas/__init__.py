@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
     from lightning_nas.spaces import (
         DartsSpace,
+        EnasMacroSpace,
+        EnasMicroSpace,
         InputChoice,
         Mixture,
         ModuleSpace,
@@ -50,6 +52,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "methods": ("DartsModule", "RetrainModule", "SearchModule"),
     "spaces": (
         "DartsSpace",
+        "EnasMacroSpace",
+        "EnasMicroSpace",
         "InputChoice",
         "Mixture",
         "ModuleSpace",
@@ -77,6 +81,8 @@ __all__ = [
     "DeriveArchitecture",
     "DifferentiableSearch",
     "DigitsDataModule",
+    "EnasMacroSpace",
+    "EnasMicroSpace",
     "ImageClassification",
     "ImageFolderDataModule",
     "InputChoice",

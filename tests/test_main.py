@@ -193,7 +193,7 @@ def test_spaces(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr().out
     assert "nasbench201  1.56e+04 architectures" in output
     assert "DARTS_V2" in output
-    assert "darts?nodes=2: nodes, operations, concat, distinct_inputs" in output
+    assert "darts?nodes=4: nodes, operations, concat, distinct_inputs" in output
 
 
 @pytest.mark.slow

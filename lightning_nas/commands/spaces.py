@@ -9,10 +9,11 @@ def run_spaces() -> None:
     print("Search spaces")
     for name, make in SPACES.items():
         space = make()
-        candidates = sorted({candidate for group in space.groups for candidate in group.candidates})
-        print(f"  {name:12} {space.size:.3g} architectures of {', '.join(candidates)}")
+        operations = sorted({str(c) for d in space.decisions if d.kind == "operation" for c in d.choices})
+        print(f"  {name:12} {space.size:.3g} architectures of {', '.join(operations)}")
         if space.settings:
-            print(f"  {'':12} settings, as in {name}?nodes=2: {', '.join(space.settings)}")
+            setting, default = next(iter(space.settings.items()))
+            print(f"  {'':12} settings, as in {name}?{setting}={default}: {', '.join(space.settings)}")
     print("Published architectures")
     for name, architecture in ARCHITECTURES.items():
         print(f"  {name:16} {architecture.provenance['source']}")

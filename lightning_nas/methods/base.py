@@ -13,6 +13,7 @@ from lightning_nas._lightning import MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.seeding import derive_seed
 from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.registry import get_space
 from lightning_nas.tasks.base import Evaluation, Task
 from lightning_nas.tasks.image_classification import ImageClassification
@@ -96,6 +97,11 @@ class SearchModule(TaskModule, ABC):
             "examples_seen": int(self.examples_seen),
             "lightning_nas": lightning_nas.__version__,
         }
+
+    def mixtures_of(self, architecture: Architecture) -> dict[str, Mixture]:
+        """Return the mixtures with which a supernet computes an architecture, on the module's device."""
+        mixtures = self.space.mixtures(architecture)
+        return {name: Mixture(mixture.weights.to(self.device), mixture.active) for name, mixture in mixtures.items()}
 
     def skip_count(self, architecture: Architecture) -> float:
         """Return the skip connections in the first graph of an architecture: the normal cell, where there are cells."""

@@ -1,6 +1,5 @@
 """DARTS (Liu, Simonyan, Yang 2018, arXiv 1806.09055)."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_stat
 from lightning_nas.methods.batches import batch_size, split_streams
 from lightning_nas.methods.bilevel import SecondOrder, first_order
 from lightning_nas.methods.processes import mean_over_processes
+from lightning_nas.methods.schedules import cosine
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
@@ -299,11 +299,6 @@ class DartsModule(SearchModule):
     @cached_property
     def _batch_norms(self) -> list[BatchNorm]:
         return batch_norms(self.supernet)
-
-
-def cosine(epoch: int, epochs: int, initial: float, final: float) -> float:
-    """Return the learning rate of an epoch: ``initial`` at epoch 0, towards ``final`` at epoch ``epochs``."""
-    return final + (initial - final) * (1 + math.cos(math.pi * min(epoch, epochs) / epochs)) / 2
 
 
 def _is_plain_sgd(optimizer: Optimizer) -> bool:

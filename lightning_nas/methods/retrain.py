@@ -119,9 +119,9 @@ class RetrainModule(TaskModule):
             if isinstance(module, DropPath):
                 module.probability = self.drop_path * self.current_epoch / epochs if epochs > 0 else self.drop_path
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the network."""
-        return self.network(x)
+        return self.network(*inputs, **named)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

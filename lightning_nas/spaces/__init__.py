@@ -5,6 +5,8 @@ from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.choices import Choice, InputChoice, OpChoice, RepeatChoice, apply_architecture
 from lightning_nas.spaces.darts import DartsSpace
 from lightning_nas.spaces.decision_group import DecisionGroup
+from lightning_nas.spaces.enas_macro import EnasMacroSpace
+from lightning_nas.spaces.enas_micro import EnasMicroSpace
 from lightning_nas.spaces.genotype import Genotype
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
@@ -19,6 +21,8 @@ __all__ = [
     "Choice",
     "DartsSpace",
     "DecisionGroup",
+    "EnasMacroSpace",
+    "EnasMicroSpace",
     "Genotype",
     "InputChoice",
     "Mixture",

@@ -50,6 +50,11 @@ class SearchSpace(ABC):
         """The groups of mixed places of the supernet, in a fixed order."""
 
     @property
+    def distinct(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of decisions, by name, whose values must differ from each other."""
+        return ()
+
+    @property
     def size(self) -> int:
         """Number of architectures."""
         return math.prod(len(decision.choices) for decision in self.decisions)

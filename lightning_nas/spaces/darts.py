@@ -108,6 +108,12 @@ class DartsSpace(SearchSpace):
         return tuple(DecisionGroup(cell, rows, self.operations) for cell in CELLS)
 
     @property
+    def distinct(self) -> tuple[tuple[str, ...], ...]:
+        """The two inputs of every node, if they must differ."""
+        pairs = ((f"{cell}/node{i}/input0", f"{cell}/node{i}/input1") for cell in CELLS for i in range(self.nodes))
+        return tuple(pairs) if self.distinct_inputs else ()
+
+    @property
     def size(self) -> int:
         """Number of architectures; the order of a node's two inputs does not count."""
         choosable = len(set(self.operations) - {"none"})

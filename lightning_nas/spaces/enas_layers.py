@@ -55,5 +55,6 @@ class Classifier(nn.Sequential):
 def he_init(network: nn.Module) -> None:
     """Draw the weights of all convolutions and linear layers as He et al. (2015) do, with their real fan-in."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        # there is nothing to draw on the meta device, where torch takes longest to draw it
+        if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

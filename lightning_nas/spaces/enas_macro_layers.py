@@ -4,15 +4,16 @@ Layer orders are those of the official code (melodyguan/enas, ``src/cifar10/gene
 classifier has a bias.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from lightning_nas.checks import check_fraction, check_scale
 from lightning_nas.operations.convolution import build_operation
 from lightning_nas.operations.norm import Norm
 from lightning_nas.spaces.cell_plan import check_images
+from lightning_nas.spaces.enas_layers import Classifier, FactorizedReduction, he_init
 from lightning_nas.spaces.enas_macro_wiring import SkipForm, Wiring, boundaries
 
 OPERATIONS = ("conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3")
@@ -37,27 +38,10 @@ def core(name: str, channels: int, norm: Norm, *, separable: bool = True) -> lis
     if "pool" in name:
         return [build_operation(name, channels)]
     kernel = int(name[-1])
-    groups = channels if separable and name.startswith("sep") else 1
-    layers: list[nn.Module] = [nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=groups, bias=False)]
-    return [*layers, *([pointwise(channels, channels)] if groups > 1 else []), norm(channels)]
-
-
-class FactorizedReduction(nn.Module):
-    """Two 1x1 convolutions of stride 2, one of them shifted by a pixel, side by side, then normalisation.
-
-    Unlike ``FactorizedReduce`` it has no ReLU: what it halves are the outputs themselves.
-    """
-
-    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(inputs, outputs // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(inputs, outputs // 2, 1, 2, bias=False)
-        self.bn = norm(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, inputs, H, W]`` to ``[N, outputs, H / 2, W / 2]``; H and W are even."""
-        normed: Tensor = self.bn(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], 1))
-        return normed
+    separates = separable and name.startswith("sep")
+    groups = channels if separates else 1
+    convolution = nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=groups, bias=False)
+    return [convolution, *([pointwise(channels, channels)] if separates else []), norm(channels)]
 
 
 class StoredReductions(nn.Module):
@@ -102,9 +86,7 @@ class MacroSkeleton(nn.Module):
         super().__init__()
         check_scale(channels=channels, classes=classes, in_channels=in_channels)
         check_fraction("dropout", dropout, zero_allowed=True)
-        if growth * channels % 2:
-            raise ValueError(f"Expected an even number of `channels` but got {channels}.")
-        self.scale = {"channels": channels, "classes": classes, "in_channels": in_channels}
+        self.in_channels = in_channels
         widths = [channels, growth * channels, growth**2 * channels]
         self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), norm(channels))
         ends = boundaries(len(wiring.reads))
@@ -113,24 +95,35 @@ class MacroSkeleton(nn.Module):
             StoredReductions(
                 wiring.reduced[end],
                 end + 1 if form == "official" else None,
-                lambda i=stage: FactorizedReduction(widths[i], widths[i + 1], norm),  # type: ignore[misc]
+                partial(FactorizedReduction, widths[stage], widths[stage + 1], norm),
             )
             for stage, end in enumerate(ends)
         )
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(widths[-1], classes, bias=False)
-        _initialize(self)
+        self.classifier = Classifier(widths[-1], classes, dropout)
+        he_init(self)  # as the official code does for all its layers
 
-    def logits(self, images: Tensor, wiring: Wiring, arguments: Mapping[int, tuple[object, ...]]) -> Tensor:
+    def logits(self, images: Tensor, wiring: Wiring, arguments: Sequence[tuple[object, ...]] = ()) -> Tensor:
         """Return the logits ``[N, classes]`` of images ``[N, C, H, W]``.
 
         Args:
             images: The images.
             wiring: What is needed.
-            arguments: What a layer takes besides the stored outputs.
+            arguments: For each layer what it takes besides the stored outputs.
         """
-        check_images(images, self.scale["in_channels"], 4)
-        last = len(wiring.reads)
-        output: Tensor = self.outputs(images, wiring, arguments)[last]
-        logits: Tensor = self.classifier(self.dropout(output.mean((2, 3))))
+        *_, last = self.features(images, wiring, arguments)
+        logits: Tensor = self.classifier(last)
         return logits
+
+    def features(
+        self, images: Tensor, wiring: Wiring, arguments: Sequence[tuple[object, ...]] = ()
+    ) -> Iterator[Tensor]:
+        """Yield the output of every layer that is needed."""
+        check_images(images, self.in_channels, 4)
+        stored: Stored = {0: self.stem(images)}
+        reductions = dict(zip(wiring.reduced, self.reductions, strict=True))
+        for layer in range(len(wiring.reads)):
+            if layer in wiring.layers:
+                stored[layer + 1] = self.layers[str(layer)](stored, *(arguments[layer] if arguments else ()))
+                yield stored[layer + 1]
+            if layer in wiring.reduced:
+                stored = reductions[layer](stored, wiring.reduced[layer])

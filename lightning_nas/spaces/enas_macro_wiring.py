@@ -6,7 +6,7 @@ Outputs are stored under numbers: 0 is the stem, ``k + 1`` is layer ``k``.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor
 
@@ -69,7 +69,7 @@ class Wiring:
     reads: tuple[frozenset[int], ...]
 
     @classmethod
-    def of(cls, form: SkipForm, entries: Sequence[Entries]) -> "Wiring":
+    def of(cls, form: SkipForm, entries: Sequence[Entries]) -> Self:
         """Return the wiring of a network by what its layers' skips read."""
         # layer k reads output k, of the layer before it, in the official form; layer 0 has the stem only
         return cls(

@@ -3,11 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
-from lightning_nas.operations.convolution import relu_conv_norm
+from lightning_nas.operations.convolution import build_operation, relu_conv_norm
 from lightning_nas.operations.norm import Norm
 from lightning_nas.spaces.enas_layers import FactorizedReduction
+
+
+class Halvings(nn.ModuleDict):
+    """Reductions of the loose ends that are twice as high and wide as the cell's output, by state."""
+
+    def forward(self, j: int, state: Tensor) -> Tensor:
+        """Return state ``j`` in the size of the cell's output."""
+        output: Tensor = self[str(j)](state) if str(j) in self else state
+        return output
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,13 @@ class MicroCellPlan:
         """Return the stride of an edge from state ``source``: only edges from the inputs 0 and 1 can halve."""
         return 2 if self.strided and source < 2 else 1
 
+    def operation(self, source: int, name: str, norm: Norm) -> nn.Module:
+        """Return an operation on state ``source``."""
+        stride = self.stride(source)
+        if name == "skip_connect" and stride == 2:
+            return FactorizedReduction(self.channels, self.channels, norm)  # the library's own has a ReLU before it
+        return build_operation(name, self.channels, stride, norm=norm)
+
     def calibration(self, norm: Norm) -> tuple[nn.Module, nn.Module]:
         """Return the two layers that bring the inputs to one size and to the cell's channels."""
         before_last, last, channels = self.before_last, self.last, self.channels
@@ -45,10 +61,10 @@ class MicroCellPlan:
         first = nn.Identity() if before_last == channels else relu_conv_norm(before_last, channels, norm=norm)
         return first, second
 
-    def halvings(self, loose_ends: Iterable[int], norm: Norm) -> nn.ModuleDict:
-        """Return, by state, the reductions of the loose ends that are twice as high and wide as the cell's output."""
+    def halvings(self, loose_ends: Iterable[int], norm: Norm) -> Halvings:
+        """Return what brings the loose ends to one size."""
         large = (j for j in loose_ends if self.stride(j) == 2)
-        return nn.ModuleDict({str(j): FactorizedReduction(self.channels, self.channels, norm) for j in large})
+        return Halvings({str(j): FactorizedReduction(self.channels, self.channels, norm) for j in large})
 
 
 def micro_reductions(layers: int) -> tuple[int, int]:

@@ -2,10 +2,17 @@
 
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.darts import DartsSpace
+from lightning_nas.spaces.enas_macro import EnasMacroSpace
+from lightning_nas.spaces.enas_micro import EnasMicroSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.settings import parse_settings
 
-SPACES: dict[str, type[SearchSpace]] = {"darts": DartsSpace, "nasbench201": NasBench201Space}
+SPACES: dict[str, type[SearchSpace]] = {
+    "darts": DartsSpace,
+    "enas_macro": EnasMacroSpace,
+    "enas_micro": EnasMicroSpace,
+    "nasbench201": NasBench201Space,
+}
 
 
 def get_space(name: str) -> SearchSpace:

@@ -34,6 +34,13 @@ class Task(ABC):
     def metrics(self) -> dict[str, Metric]:
         """Return fresh metrics by name; each is updated with predictions and targets."""
 
+    def reward(self, evaluation: Evaluation) -> Tensor:
+        """Return how good the network is on a batch, for a controller: the objective's metric, less is worse."""
+        name, mode = self.objective
+        metric = self.metrics()[name.removeprefix("val/")].to(evaluation.predictions.device)
+        value: Tensor = metric(evaluation.predictions, evaluation.targets)
+        return value if mode == "max" else -value
+
     def loss(self, network: Network, batch: Any) -> Tensor:
         """Return the loss of a batch, a scalar tensor."""
         return self.evaluate(network, batch).loss

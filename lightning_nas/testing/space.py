@@ -40,6 +40,7 @@ class SpaceContract(ABC):
 
     has_supernet = True  # False for a space without one: what needs it is skipped
     named_candidates = True  # False where candidates are no modules of their name: depths, inputs
+    dense_mixtures = True  # False where the wiring follows from what is active: only single paths mean anything
 
     @abstractmethod
     def space(self) -> SearchSpace:
@@ -180,8 +181,12 @@ class SpaceContract(ABC):
             assert_close([norm for _, norm in found], [norm for _, norm in expected], rtol=1e-8, atol=1e-12)
 
     def test_sharp_mixture_is_the_architecture(self) -> None:
-        """A softmax with nearly all weight on an architecture's operations computes the architecture."""
+        """A softmax with nearly all weight on an architecture's operations computes it, or the space refuses mixing."""
         space, supernet, x = self.space(), self._trained_supernet(), self._input()
+        if not self.dense_mixtures:
+            with pytest.raises(ValueError, match="Expected"):
+                space.check_mixable(supernet)
+            return
         for architecture in self.samples():
             sharp = {name: Mixture(table.softmax(1)) for name, table in self._logits(architecture).items()}
             assert_close(supernet(x, sharp), supernet(x, space.mixtures(architecture)), rtol=1e-5, atol=1e-10)

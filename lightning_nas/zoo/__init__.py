@@ -12,6 +12,8 @@ from lightning_nas.zoo.darts import (
     AmoebaNet,
     NASNet,
 )
+from lightning_nas.zoo.enas_macro import ENAS_MACRO
+from lightning_nas.zoo.enas_micro import ENAS_MICRO
 
 ARCHITECTURES: dict[str, Architecture] = {
     "DARTS_V1": DARTS_V1,
@@ -21,6 +23,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "PC_DARTS_IMAGE": PC_DARTS_IMAGE,
     "NASNet": NASNet,
     "AmoebaNet": AmoebaNet,
+    "ENAS_MACRO": ENAS_MACRO,
+    "ENAS_MICRO": ENAS_MICRO,
 }
 
 
@@ -48,6 +52,8 @@ __all__ = [
     "ARCHITECTURES",
     "DARTS_V1",
     "DARTS_V2",
+    "ENAS_MACRO",
+    "ENAS_MICRO",
     "PC_DARTS",
     "PC_DARTS_IMAGE",
     "PDARTS",

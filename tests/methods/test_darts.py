@@ -18,7 +18,7 @@ from lightning_nas._lightning import CombinedLoader, MisconfigurationException, 
 from lightning_nas.architecture import Architecture
 from lightning_nas.datamodules import DigitsDataModule
 from lightning_nas.methods import DartsModule, bilevel
-from lightning_nas.methods.darts import cosine
+from lightning_nas.methods.schedules import cosine
 from lightning_nas.spaces import Mixture, NasBench201Space
 from lightning_nas.tasks import ImageClassification
 from lightning_nas.tasks.base import Evaluation, Network

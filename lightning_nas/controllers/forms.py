@@ -1,0 +1,158 @@
+"""Programs: how the controller walks through the decisions of a space.
+
+Three forms of spaces are those of ENAS (Pham et al. 2018, arXiv 1802.03268) and get its programs, as in its official
+code. They are recognised by kind and order of the decisions. All other spaces get a program of the same instructions.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Literal
+
+from lightning_nas.architecture import Decision
+from lightning_nas.controllers.program import Anchor, Flags, Forget, Input, Instruction, Operation, Program, Step
+from lightning_nas.spaces.base import SearchSpace
+
+Form = Literal["micro", "macro", "recurrent", "other"]
+Shape = list[tuple[str, int]]  # of decisions: how each is made, and for inputs the number of choices
+
+OPERATION = ("operation", 0)
+FLAG = ("flag", 0)
+OUTSIDE = 2  # inputs of a micro cell
+
+
+def form_of(decisions: Sequence[Decision]) -> Form:
+    """Return which of the forms of ENAS decisions have, by their kinds and order alone."""
+    shape = _shape(decisions)
+    operations = shape.count(OPERATION)
+    if FLAG in shape and shape == [s for layer in range(operations) for s in (OPERATION, *[FLAG] * layer)]:
+        return "macro"
+    nodes = [s for node in range(1, operations) for s in (("input", node), OPERATION)]
+    if nodes and shape == [OPERATION, *nodes]:
+        return "recurrent"
+    return "micro" if shape and all(_is_micro_cell(_shape(cell)) for cell in _cells(decisions)) else "other"
+
+
+def _is_micro_cell(shape: Shape) -> bool:
+    nodes = range(OUTSIDE, OUTSIDE + len(shape) // 4)
+    return shape == [s for node in nodes for s in (*[("input", node)] * 2, OPERATION, OPERATION)]
+
+
+def program_of(space: SearchSpace) -> Program:
+    """Return the program of a space: ENAS's own if the space has its form."""
+    match form_of(space.decisions):
+        case "micro":
+            return micro_program(space)
+        case "macro":
+            return macro_program(space)
+        case "recurrent":
+            return recurrent_program(space)
+    return other_program(space)
+
+
+def micro_program(space: SearchSpace, normal_bias: tuple[float, ...] = ()) -> Program:
+    """Return the program of two cells: a node has two inputs, then two operations, then a step that is its anchor.
+
+    The second cell goes on from the LSTM's state after the first one, with anchors of its own.
+
+    Args:
+        space: A space of such decisions.
+        normal_bias: Fixed, added to the logits of the operations of the first cell.
+    """
+    excluded = _excluded(space)
+    program: list[Instruction] = []
+    for index, cell in enumerate(_cells(space.decisions)):
+        program += [Forget(), *(Step(), Anchor(zero=True)) * OUTSIDE]
+        for position, decision in enumerate(cell):
+            program += [Step(), _decide(decision, excluded, () if index else normal_bias)]
+            if position % 4 == 3:
+                program += [Step(), Anchor()]
+    return tuple(program)
+
+
+def macro_program(space: SearchSpace) -> Program:
+    """Return the program of layers: an operation, then a step that is the layer's anchor and asks for its skips."""
+    program: list[Instruction] = []
+    for mode, run in groupby(space.decisions, _mode):
+        if mode == "flag":
+            program.append(Flags(tuple(decision.name for decision in run)))
+        else:  # layers 0 and 1 may stand in one run
+            program += [i for d in run for i in (Step(), Operation(d.name), Step(), Anchor())]
+    return tuple(program)
+
+
+def recurrent_program(space: SearchSpace, *, locality: bool = True) -> Program:
+    """Return the program of a recurrent cell: a step that is the node's anchor and asks for its input, an operation.
+
+    Args:
+        space: A space of such decisions.
+        locality: Whether near inputs are likelier; official code only.
+    """
+    program: list[Instruction] = [Step(), Anchor()]
+    for decision in space.decisions:
+        if _mode(decision) == "input":
+            program += [Step(), Anchor(), Input(decision.name, locality=locality, by_distance=True)]
+        else:
+            program += [Step(), Operation(decision.name)]
+    return tuple(program)
+
+
+def other_program(space: SearchSpace) -> Program:
+    """Return a program for any decisions: a step before each, and more as inputs and flags need anchors.
+
+    Flags in a row are decided together. Decisions named ``cell/node...`` of another cell begin with new anchors.
+    """
+    excluded = _excluded(space)
+    program: list[Instruction] = []
+    for cell in _cells(space.decisions):
+        program.append(Forget())
+        anchors = 0
+        for needed, instruction in _instructions(cell, excluded):
+            program += (Step(), Anchor()) * (needed - anchors)
+            program += [Step(), instruction]
+            anchors = max(anchors, needed)
+    return tuple(program)
+
+
+def _instructions(cell: Iterable[Decision], excluded: dict[str, tuple[str, ...]]) -> Iterator[tuple[int, Instruction]]:
+    """Yield the instructions that decide, each with the number of anchors that it needs."""
+    for mode, run in groupby(cell, _mode):
+        if mode == "flag":
+            names = tuple(decision.name for decision in run)
+            yield len(names), Flags(names)
+            continue
+        for decision in run:
+            yield len(decision.choices) if mode == "input" else 0, _decide(decision, excluded)
+
+
+def _decide(
+    decision: Decision, excluded: dict[str, tuple[str, ...]], bias: tuple[float, ...] = ()
+) -> Operation | Input:
+    if _mode(decision) == "input":
+        return Input(decision.name, excluded.get(decision.name, ()))
+    return Operation(decision.name, bias=bias)
+
+
+def _excluded(space: SearchSpace) -> dict[str, tuple[str, ...]]:
+    """Return for every decision that must differ from earlier ones the names of these."""
+    known = {decision.name: decision for decision in space.decisions}
+    for group in space.distinct:
+        forms = {(known[name].kind, known[name].choices) for name in group}
+        if len(forms) > 1 or known[group[0]].kind != "input":
+            raise ValueError(f"Expected distinct decisions to be inputs of equal choices but got {group}")
+    return {name: group[:k] for group in space.distinct for k, name in enumerate(group)}
+
+
+def _mode(decision: Decision) -> str:
+    """Return how a decision is made; numbers, and flags of other choices, are made as operations are."""
+    if decision.kind == "input" or (decision.kind == "flag" and decision.choices == (False, True)):
+        return decision.kind
+    return "operation"
+
+
+def _shape(decisions: Iterable[Decision]) -> Shape:
+    return [(mode, len(d.choices) if mode == "input" else 0) for d in decisions for mode in (_mode(d),)]
+
+
+def _cells(decisions: Sequence[Decision]) -> list[list[Decision]]:
+    """Return runs of decisions of one cell; ``"normal/node2/input0"`` is of the cell ``"normal"``."""
+    return [list(run) for _, run in groupby(decisions, lambda decision: decision.name.rpartition("/node")[0])]

@@ -1,0 +1,314 @@
+"""ENAS (Pham, Guan, Zoph, Le, Dean 2018, arXiv 1802.03268)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from lightning_nas._lightning import LightningOptimizer
+from lightning_nas.architecture import Architecture
+from lightning_nas.checks import check_at_least, check_choice, check_positive
+from lightning_nas.controllers import Controller, LstmController, Reinforce, UniformController, enas_settings, form_of
+from lightning_nas.methods.base import SearchModule
+from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, batch_statistics
+from lightning_nas.methods.batches import batch_size, split_streams
+from lightning_nas.methods.processes import mean_over_processes
+from lightning_nas.methods.schedules import cosine_with_restarts
+from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.tasks.base import Evaluation, Task
+
+OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
+ControllerName = Literal["lstm", "uniform"]
+Preset = Literal["official", "paper"]
+
+
+class EnasModule(SearchModule):
+    """Efficient neural architecture search: a controller learns which paths of a network with shared weights are good.
+
+    ``load_from_checkpoint`` needs no arguments but a ``task``, a ``controller`` or an optimiser that is not the
+    default, and a space that has no registered name.
+
+    Every training batch is ``{"weights": ..., "architecture": ...}`` (our data modules with ``search=True``, or
+    ``SearchSplit``). For every batch the controller samples a fresh architecture, the same in all processes, and its
+    weights step on the first part. At the end of the epoch the weights rest: the controller learns by REINFORCE from
+    rewards on batches of the second part, then samples ``derive_samples`` architectures, of which the best on one such
+    batch is what ``derive`` returns. Shared weights are evaluated with the statistics of the batch, without dropout.
+
+    Args:
+        space: A search space, or the name of one.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10. Its
+            ``reward`` is the controller's.
+        scale: Size of the supernet, passed to ``space.supernet``.
+        controller: ``"lstm"``, the paper's; ``"uniform"``, random search with shared weights; or one of your own.
+        preset: Settings of controller and REINFORCE: those of the authors' ``"official"`` code, or of the ``"paper"``.
+        controller_steps: Steps of the controller an epoch.
+        samples_per_step: Architectures whose mean gradient makes a step.
+        derive_samples: Architectures among which the best is derived, each epoch.
+        reward_batches: Batches of the second part that are kept for rewards during an epoch.
+        warmup_epochs: Epochs at the start in which the controller does not learn.
+        grad_clip: Norm to which the weights' gradient is clipped, or ``None``.
+        min_learning_rate: Learning rate of the weights at the end of each cosine.
+        restart_epochs: Length of the first cosine of the learning rate; each one is twice as long as the one before.
+        weights_optimizer: Makes the weights' optimiser; by default SGD(lr=0.05, momentum=0.9, nesterov=True,
+            weight_decay=2e-4). Weights that were not sampled rest: they do not even decay.
+        controller_optimizer: Makes the controller's optimiser; by default that of the preset.
+        seed: Seed of weights, controller and samples.
+
+    Raises:
+        ValueError: If an argument is none of its options, or out of range.
+
+    Example:
+        >>> module = EnasModule("nasbench201", scale={"channels": 4, "cells": 1}, controller_steps=2)
+        >>> module.derive().space
+        'nasbench201'
+    """
+
+    best: Tensor
+    best_reward: Tensor
+
+    def __init__(
+        self,
+        space: SearchSpace | str = "enas_micro",
+        task: Task | None = None,
+        *,
+        scale: Mapping[str, Any] | None = None,
+        controller: ControllerName | Controller = "lstm",
+        preset: Preset = "official",
+        controller_steps: int = 30,
+        samples_per_step: int = 10,
+        derive_samples: int = 10,
+        reward_batches: int = 40,
+        warmup_epochs: int = 0,
+        grad_clip: float | None = None,
+        min_learning_rate: float = 0.0005,
+        restart_epochs: int = 10,
+        weights_optimizer: OptimizerCallable | None = None,
+        controller_optimizer: OptimizerCallable | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(space, task, scale, seed)
+        check_choice("preset", preset, get_args(Preset))
+        check_at_least("controller_steps", controller_steps, 0)
+        check_at_least("samples_per_step", samples_per_step, 1)
+        check_at_least("derive_samples", derive_samples, 1)
+        check_at_least("reward_batches", reward_batches, 1)
+        check_at_least("warmup_epochs", warmup_epochs, 0)
+        check_at_least("restart_epochs", restart_epochs, 1)
+        check_positive("grad_clip", grad_clip)
+        self.controller_steps = controller_steps
+        self.samples_per_step = samples_per_step
+        self.derive_samples = derive_samples
+        self.reward_batches = reward_batches
+        self.warmup_epochs = warmup_epochs
+        self.grad_clip = grad_clip
+        self.min_learning_rate = min_learning_rate
+        self.restart_epochs = restart_epochs
+        self.weights_optimizer = weights_optimizer or partial(
+            SGD, lr=0.05, momentum=0.9, nesterov=True, weight_decay=2e-4
+        )
+        self.controller_optimizer = controller_optimizer or _adam(self.space, preset)
+        self.automatic_optimization = False
+        with fixed_seed(derive_seed(seed, "weights")):
+            self.supernet = self.space.supernet(**self.scale)
+        self.controller = _make_controller(controller, self.space, preset, seed)
+        # the weights' step must not pay for it, nor DistributedDataParallel wait for its gradient
+        self.controller.requires_grad_(False)
+        self.reinforce = Reinforce(order="official" if preset == "official" else "after_use")
+        first = self.controller.sample(1, make_generator(seed, "first")).choices[0]
+        self.register_buffer("best", first.clone())
+        self.register_buffer("best_reward", torch.full((), -torch.inf))
+        self._held_out: list[Any] = []
+        # plain data only: a checkpoint must load with weights_only
+        self.save_hyperparameters(
+            ignore=["space", "task", "scale", "controller", "weights_optimizer", "controller_optimizer"]
+        )
+        kind = controller if isinstance(controller, str) else None
+        self.save_hyperparameters(
+            {"space": self.space.name, "scale": self.scale, **({"controller": kind} if kind else {})}
+        )
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Return the optimiser of the weights and, for a controller that learns, its own."""
+        weights = self.weights_optimizer(self.supernet.parameters())
+        parameters = list(self.controller.parameters())
+        return [weights, self.controller_optimizer(parameters)] if parameters else [weights]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate of the weights for this epoch, and seed torch for this batch."""
+        super().on_train_batch_start(batch, batch_idx)
+        # at every batch: a run resumed from the last batch of an epoch never gets to the start of the next
+        for group in self._optimizers()[0].param_groups:
+            initial = group.setdefault("initial_lr", group["lr"])
+            final = min(self.min_learning_rate, initial)
+            group["lr"] = cosine_with_restarts(self.current_epoch, self.restart_epochs, initial, final)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Step the weights of a fresh architecture; behind the last batch of an epoch, teach the controller."""
+        weights_batch, architecture_batch = split_streams(batch)
+        if batch_idx == 0:
+            self._held_out.clear()
+        if len(self._held_out) < self.reward_batches:
+            self._held_out.append(architecture_batch)
+        self._weights_step(weights_batch, batch_idx)
+        self.examples_seen += self.trainer.world_size * batch_size(weights_batch)
+        if self.trainer.is_last_batch:
+            self._teach()
+            self._choose()
+            self._held_out.clear()
+
+    def _weights_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer = cast("list[LightningOptimizer]", _as_list(self.optimizers()))[0]
+        (architecture,) = self._draw(1, "path", self.current_epoch, batch_idx)
+        evaluation = self._evaluate(architecture, batch)
+        optimizer.zero_grad()
+        # not manual_backward: DistributedDataParallel would wait for the weights of all other paths
+        torch.autograd.backward(evaluation.loss)
+        self._average_gradients()
+        if self.grad_clip is not None:
+            self.clip_gradients(optimizer.optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        self.record("train", evaluation, batch_size(batch))
+
+    def _average_gradients(self) -> None:
+        """Average the gradients of the path, which is the same in all processes."""
+        path = [weight for weight in self.supernet.parameters() if weight.grad is not None]
+        gradients = [cast("Tensor", weight.grad) for weight in path]
+        for weight, mean in zip(path, mean_over_processes(gradients, self.trainer), strict=True):
+            weight.grad = mean
+
+    def _teach(self) -> None:
+        """Let the controller learn from rewards; each sample is scored on the next of the batches kept."""
+        if len(self._optimizers()) == 1 or self.current_epoch < self.warmup_epochs:
+            return
+        means, entropies = [], []
+        for step in range(self.controller_steps):
+            with _learning(self.controller):
+                samples = self.controller.sample(self.samples_per_step, self._generator("controller", step))
+                first = step * self.samples_per_step
+                rewards = self._rewards(samples.choices, [self._kept(first + k) for k in range(self.samples_per_step)])
+                self._controller_step(self.reinforce.loss(samples, rewards))
+            means.append(rewards.mean())
+            entropies.append(samples.entropy.detach().mean())
+        if means:
+            self._log_phase(torch.stack(means), torch.stack(entropies))
+
+    def _controller_step(self, loss: Tensor) -> None:
+        # the bare optimiser: Lightning's global_step must count batches; all processes compute the same gradient
+        optimizer = self._optimizers()[1]
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        if not all(torch.isfinite(parameter).all() for parameter in self.controller.parameters()):
+            raise FloatingPointError(
+                f"Expected a finite controller but got NaN or infinity in epoch {self.current_epoch}: the search has "
+                "diverged; start again with a lower learning rate, or a `grad_clip`"
+            )
+
+    def _choose(self) -> None:
+        """Keep the best of some architectures on one batch as what is derived."""
+        choices = self.controller.sample(self.derive_samples, self._generator("derive")).choices
+        rewards = self._rewards(choices, [self._kept(0)] * len(choices))
+        self.best.copy_(choices[int(rewards.argmax())])
+        self.best_reward.copy_(rewards.max())
+
+    @torch.no_grad()
+    def _rewards(self, choices: Tensor, batches: Sequence[Any]) -> Tensor:
+        """Return the reward of each architecture on its batch, averaged over all processes."""
+        architectures = self.controller.architectures(choices)
+        with batch_statistics(self.supernet, self._batch_norms):
+            rewards = [
+                self.task.reward(self._evaluate(architecture, batch))
+                for architecture, batch in zip(architectures, batches, strict=True)
+            ]
+        self.examples_seen += self.trainer.world_size * sum(batch_size(batch) for batch in batches)
+        (mean,) = mean_over_processes([torch.stack(rewards)], self.trainer)
+        return mean
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate the shared weights on a fresh architecture."""
+        (architecture,) = self._draw(1, "validation", self.current_epoch, batch_idx)
+        with batch_statistics(self.supernet, self._batch_norms):
+            self.record("val", self._evaluate(architecture, batch), batch_size(batch))
+
+    def on_train_epoch_end(self) -> None:
+        """Log where the search stands."""
+        state: dict[str, float | Tensor] = {
+            "search/skip_count": self.skip_count(self.derive()),
+            "search/best_reward": self.best_reward,
+            "search/examples_seen": self.examples_seen.float(),
+            "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
+        }
+        self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
+
+    def _log_phase(self, rewards: Tensor, entropies: Tensor) -> None:
+        state = {
+            "search/reward": rewards.mean(),
+            "search/entropy": entropies.mean(),
+            "search/baseline": self.reinforce.baseline,
+        }
+        self.log_dict(state, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+
+    def derive(self) -> Architecture:
+        """Return the best of the architectures sampled at the end of the last epoch."""
+        (architecture,) = self.controller.architectures(self.best[None])
+        return replace(architecture, provenance={**self.provenance(), "controller": type(self.controller).__name__})
+
+    def _evaluate(self, architecture: Architecture, batch: Any) -> Evaluation:
+        return self.task.evaluate(partial(self.supernet, mixtures=self.mixtures_of(architecture)), batch)
+
+    def _draw(self, n: int, *place: int | str) -> list[Architecture]:
+        with torch.no_grad():
+            return self.controller.architectures(self.controller.sample(n, self._generator(*place)).choices)
+
+    def _generator(self, *place: int | str) -> torch.Generator:
+        return make_generator(self.seed, self.current_epoch, *place)
+
+    def _kept(self, index: int) -> Any:
+        return self._held_out[index % len(self._held_out)]
+
+    def _optimizers(self) -> list[Optimizer]:
+        return cast("list[Optimizer]", _as_list(self.optimizers(use_pl_optimizer=False)))
+
+    @cached_property
+    def _batch_norms(self) -> list[BatchNorm]:
+        return batch_norms(self.supernet)
+
+
+def _make_controller(
+    controller: ControllerName | Controller, space: SearchSpace, preset: Preset, seed: int
+) -> Controller:
+    if isinstance(controller, Controller):
+        return controller
+    check_choice("controller", controller, get_args(ControllerName))
+    if controller == "uniform":
+        return UniformController(space)
+    return LstmController(space, **enas_settings(space, preset), seed=seed)
+
+
+def _adam(space: SearchSpace, preset: Preset) -> OptimizerCallable:
+    """Return the controller's optimiser, as far as torch has it: TensorFlow adds epsilon at another place."""
+    if preset == "paper":
+        return partial(Adam, lr=3.5e-4)
+    rate = 1e-3 if form_of(space.decisions) == "macro" else 3.5e-3
+    return partial(Adam, lr=rate, betas=(0.0, 0.999), eps=1e-3)
+
+
+@contextmanager
+def _learning(controller: Controller) -> Iterator[None]:
+    """Let the controller's parameters take gradients inside the block."""
+    controller.requires_grad_(True)
+    try:
+        yield
+    finally:
+        controller.requires_grad_(False)
+
+
+def _as_list(optimizers: Any) -> list[Any]:
+    """Return a list: Lightning returns a single optimiser as it is."""
+    return optimizers if isinstance(optimizers, list) else [optimizers]
