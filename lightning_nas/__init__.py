@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         ImageFolderDataModule,
         SearchSplit,
     )
-    from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
+    from lightning_nas.methods import DartsModule, EnasModule, RetrainModule, SearchModule
     from lightning_nas.spaces import (
         DartsSpace,
         EnasMacroSpace,
@@ -49,7 +49,9 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "ImageFolderDataModule",
         "SearchSplit",
     ),
-    "methods": ("DartsModule", "RetrainModule", "SearchModule"),
+    "methods": ("DartsModule", "EnasModule", "RetrainModule", "SearchModule"),
+    "controllers": (),
+    "tables": (),
     "spaces": (
         "DartsSpace",
         "EnasMacroSpace",
@@ -83,6 +85,7 @@ __all__ = [
     "DigitsDataModule",
     "EnasMacroSpace",
     "EnasMicroSpace",
+    "EnasModule",
     "ImageClassification",
     "ImageFolderDataModule",
     "InputChoice",

@@ -154,9 +154,7 @@ class TestAuxiliary:
 
     def test_refuses_another_size(self) -> None:
         built = small(UNREAD_INPUT, auxiliary=True)
-        with pytest.raises(
-            ValueError, match=r"8x8 for the auxiliary classifier but got 4x4.*auxiliary=False"
-        ):
+        with pytest.raises(ValueError, match=r"8x8 for the auxiliary classifier but got 4x4.*auxiliary=False"):
             built(images())
 
 
