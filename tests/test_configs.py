@@ -7,7 +7,7 @@ import yaml
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_nas import DartsModule, RetrainModule
+from lightning_nas import DartsModule, EnasModule, RetrainModule, SearchModule
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.commands.lightning import from_config
 from lightning_nas.costs import count_parameters
@@ -53,7 +53,7 @@ def step(module: pl.LightningModule, size: int, classes: int) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    search = isinstance(module, DartsModule)
+    search = isinstance(module, SearchModule)
     streams = CombinedLoader({"weights": loader, "architecture": loader}, "max_size_cycle") if search else loader
     trainer.fit(module, streams, loader)
     return trainer
@@ -73,14 +73,36 @@ def test_search_of_the_paper_steps() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "classes", "params", "rate"),
-    [("darts_cifar10_retrain", 32, 10, 3_349_342, 0.025), ("darts_imagenet_retrain", 224, 1000, 4_718_752, 0.1)],
+    [
+        ("darts_cifar10_retrain", 32, 10, 3_349_342, 0.025),
+        ("darts_imagenet_retrain", 224, 1000, 4_718_752, 0.1),
+        ("enas_micro_cifar10_retrain", 32, 10, 3_894_372, 0.05),
+        ("enas_macro_cifar10_retrain", 32, 10, 30_947_424, 0.05),
+    ],
 )
 def test_retraining_of_the_paper_steps(name: str, size: int, classes: int, params: int, rate: float) -> None:
     module = make(CONFIGS[0].with_name(f"{name}.yaml")).model
     assert isinstance(module, RetrainModule)
     assert count_parameters(module.network) == params
-    (classifier,) = [child for child in module.network.children() if isinstance(child, nn.Linear)]
+    *_, classifier = [child for child in module.network.modules() if isinstance(child, nn.Linear)]
     before = classifier.weight.detach().clone()
     trainer = step(module, size, classes)
     assert trainer.optimizers[0].defaults["lr"] == rate
     assert not torch.equal(classifier.weight, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "params", "rewards"), [("enas_micro_cifar10", 5_373_140, 300), ("enas_macro_cifar10", 697_860, 1000)]
+)
+def test_search_of_enas_steps(name: str, params: int, rewards: int) -> None:
+    module = make(CONFIGS[0].with_name(f"{name}.yaml")).model
+    assert isinstance(module, EnasModule)
+    assert count_parameters(module.supernet) == params
+    assert module.controller_steps * module.samples_per_step == rewards
+    module.controller_steps = 1
+    before = [parameter.clone() for parameter in module.controller.parameters()]
+    assert step(module, 32, 10).global_step == 1
+    pairs = zip(before, module.controller.parameters(), strict=True)
+    assert any(not torch.equal(old, new) for old, new in pairs)
+    assert torch.isfinite(module.best_reward)

@@ -1,6 +1,7 @@
 """What batches hold."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +17,9 @@ def batch_size(batch: Any) -> int:
     """
     first = next(_tensors(batch), None)
     if first is None:
-        raise TypeError(f"Expected a batch that holds a tensor but got {type(batch).__name__}")
+        raise TypeError(
+            f"Expected a batch that holds a tensor, a tuple, dictionary or dataclass, but got {type(batch).__name__}"
+        )
     return len(first)
 
 
@@ -24,9 +27,13 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
         if batch.dim():
             yield batch
-    elif isinstance(batch, Mapping | list | tuple):
-        for part in batch.values() if isinstance(batch, Mapping) else batch:
+    elif isinstance(batch, Mapping):
+        yield from _tensors(list(batch.values()))
+    elif isinstance(batch, list | tuple):
+        for part in batch:
             yield from _tensors(part)
+    elif is_dataclass(batch):
+        yield from _tensors([getattr(batch, field.name) for field in fields(batch)])
 
 
 def split_streams(batch: Any) -> tuple[Any, Any]:

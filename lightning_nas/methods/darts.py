@@ -127,6 +127,7 @@ class DartsModule(SearchModule):
             self.supernet = self.space.supernet(**self.scale)
         self.space.check_mixable(self.supernet)
         self.budget = None if budget is None else self._bind(budget)
+        self._budget_settings = None if budget is None else dict(vars(budget))
         generator = torch.Generator().manual_seed(derive_seed(seed, "alphas"))
         self.alphas = nn.ParameterDict()
         for group in self.space.groups:
@@ -136,6 +137,19 @@ class DartsModule(SearchModule):
         # plain data only: a checkpoint must load with weights_only
         self.save_hyperparameters(ignore=["space", "task", "scale", "budget", "weights_optimizer", "alphas_optimizer"])
         self.save_hyperparameters({"space": self.space.name, "scale": self.scale})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the derived architecture to the checkpoint, and what budget it keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["budget"] = self._budget_settings
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another budget than that of the search: another architecture would be derived."""
+        if self._budget_settings != checkpoint.get("budget"):
+            raise ValueError(
+                f"Expected the `budget` of the search, {checkpoint.get('budget')}, but got {self._budget_settings}; give "
+                "it: DartsModule.load_from_checkpoint(path, budget=CostBudget(...))"
+            )
 
     def _bind(self, budget: CostBudget) -> BoundBudget:
         if not isinstance(self.supernet, ModuleSupernet):

@@ -12,9 +12,13 @@ from lightning_nas.checks import check_at_least, check_fraction
 from lightning_nas.tasks.base import Evaluation, Network, Task
 from lightning_nas.tasks.supervised import check_tensor, predict
 
+IGNORED = -100  # label of what is no example, padding say; torch's default
+
 
 class Classification(Task):
     """Cross-entropy of logits ``[N, classes, ...]`` and labels ``[N, ...]``; the objective is ``val/accuracy``.
+
+    Labels of -100, of padding say, count neither in the loss nor in the accuracy.
 
     A batch is a tuple ``(inputs, ..., labels)``, or a dictionary in which everything but the labels is an input of the
     network by that name.
@@ -62,8 +66,8 @@ class Classification(Task):
                 f"scale={{'classes': n}}, task={type(self).__name__}(n)"
             )
         smoothing = self.label_smoothing if torch.is_grad_enabled() else 0.0
-        return cross_entropy(logits, labels, label_smoothing=smoothing)
+        return cross_entropy(logits, labels, label_smoothing=smoothing, ignore_index=IGNORED)
 
     def metrics(self) -> dict[str, Metric]:
-        """Return the accuracy over all examples."""
-        return {"accuracy": MulticlassAccuracy(self.classes, average="micro")}
+        """Return the accuracy over all examples; labels that the loss ignores do not count."""
+        return {"accuracy": MulticlassAccuracy(self.classes, average="micro", ignore_index=IGNORED)}

@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,19 @@ def test_multiply_adds_need_an_example() -> None:
     with pytest.raises(ValueError, match="Expected an example input"):
         DartsModule(ModuleSpace(network), Regression(), budget=CostBudget(target=100))
     assert DartsModule(ModuleSpace(network), Regression(), budget=CostBudget("params", target=100)).budget is not None
+
+
+def test_loading_without_the_budget_is_refused(tmp_path: Path) -> None:
+    """It would derive another architecture."""
+    budget = CostBudget("params", target=150)
+    module = search(budget=budget)
+    trainer = fit(module, epochs=1)
+    trainer.save_checkpoint(tmp_path / "search.ckpt")
+    given: dict[str, Any] = {"space": module.space, "task": Regression()}
+    loaded = DartsModule.load_from_checkpoint(tmp_path / "search.ckpt", budget=budget, **given)
+    assert loaded.derive() == module.derive()
+    message = "Expected the `budget` of the search, {'cost': 'params', 'target': 150, 'weight': 1.0}, but got None"
+    with pytest.raises(ValueError, match=message):
+        DartsModule.load_from_checkpoint(tmp_path / "search.ckpt", **given)
+    with pytest.raises(ValueError, match="'target': 140"):
+        DartsModule.load_from_checkpoint(tmp_path / "search.ckpt", budget=CostBudget("params", target=140), **given)

@@ -16,7 +16,6 @@ from torchmetrics import MeanAbsoluteError, Metric
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
-from lightning_nas.methods.batches import batch_size
 from lightning_nas.spaces import Choice, InputChoice, ModuleSpace, OpChoice, RepeatChoice
 from lightning_nas.tasks import Classification, Evaluation, Regression, Task
 from lightning_nas.testing import SearchModuleContract
@@ -276,32 +275,3 @@ class TestNotMixable:
         data: Any = torch.utils.data.TensorDataset(torch.zeros(4, 4), torch.zeros(4))
         with pytest.raises(ValueError, match=message):
             run(module, data)
-
-
-# ---------------------------------------------------------------- sizes of batches
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        torch.zeros(5, 2),
-        (torch.zeros(5, 2), torch.zeros(7)),
-        [torch.zeros(5)],
-        {"x": torch.zeros(5, 1), "target": torch.zeros(5)},
-        {"names": ["a", "b"], "inputs": {"deep": [torch.zeros(5)]}, "target": torch.zeros(3)},
-        ("name", 3, [None, (torch.zeros(5, 5),)]),
-    ],
-    ids=lambda batch: type(batch).__name__,
-)
-def test_batch_size(batch: Any) -> None:
-    assert batch_size(batch) == 5
-
-
-@pytest.mark.parametrize("batch", [None, [], {"x": "text"}, 5], ids=str)
-def test_batches_without_a_tensor(batch: Any) -> None:
-    with pytest.raises(TypeError, match=f"Expected a batch that holds a tensor but got {type(batch).__name__}"):
-        batch_size(batch)
-
-
-def test_numbers_in_a_batch_are_no_examples() -> None:
-    assert batch_size({"temperature": torch.tensor(0.5), "x": torch.zeros(5, 2)}) == 5

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from lightning_nas.spaces import AuxiliaryLogits
@@ -154,3 +155,12 @@ class TestErrors:
     def test_smoothing_out_of_range(self, share: float) -> None:
         with pytest.raises(ValueError, match=f"`label_smoothing` to be a share with 0 <= fraction < 1 but got {share}"):
             Classification(3, label_smoothing=share)
+
+
+def test_padding_counts_neither_in_loss_nor_in_accuracy() -> None:
+    logits = torch.tensor([[5.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
+    labels = torch.tensor([0, 1, -100])
+    task = Classification(2)
+    evaluation = task.evaluate(lambda x: x, (logits, labels))
+    assert float(evaluation.loss) == pytest.approx(float(cross_entropy(logits[:2], labels[:2])))
+    assert float(task.reward(evaluation)) == 1.0
