@@ -39,7 +39,7 @@ def train(
     """Train the network of an architecture; return its test accuracy and its size."""
     file = output_dir / f"{name}.json"
     architecture.save(file)
-    options = {"data.root": images, "model.architecture": file, "model.seed": seed}
+    options = {"data.root": images, "data.seed": seed, "model.architecture": file, "model.seed": seed}
     logs = {"trainer.logger.save_dir": output_dir, "trainer.logger.name": name}
     cli = from_config(CONFIGS / f"{method}_cifar10_retrain_small.yaml", options | logs)
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)

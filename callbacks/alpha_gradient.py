@@ -1,7 +1,7 @@
 """The gradient for the alphas of a user's module."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from lightning_nas.bound_budget import BoundBudget
 from lightning_nas.callbacks.alphas import Alphas
 from lightning_nas.callbacks.architecture_stream import ArchitectureStream
 from lightning_nas.callbacks.searchable import takes_batch_idx
-from lightning_nas.callbacks.unnoticed import Unnoticed
+from lightning_nas.callbacks.unnoticed import unnoticed
+from lightning_nas.methods.alphas import check_reached
 from lightning_nas.methods.processes import mean_over_processes
 from lightning_nas.seeding import derive_seed
 from lightning_nas.spaces.mixture import Mixture
@@ -20,7 +21,7 @@ from lightning_nas.spaces.mixture import Mixture
 Loss = Callable[[pl.LightningModule, Any], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass
 class AlphaGradient:
     """Computes the first-order gradient of DARTS: that of the loss of other data than the training's, at the weights.
 
@@ -30,6 +31,7 @@ class AlphaGradient:
         loss: Computes the loss of a batch; by default the module's ``training_step`` does.
         budget: Adds its term to the loss.
         seed: Seed of the random numbers in the step.
+        first: Whether the next step is the first: later ones may skip a choice.
     """
 
     alphas: Alphas
@@ -37,7 +39,7 @@ class AlphaGradient:
     loss: Loss | None
     budget: BoundBudget | None
     seed: int
-    unnoticed: Unnoticed = field(default_factory=Unnoticed)
+    first: bool = True
 
     def __call__(self, trainer: pl.Trainer, module: pl.LightningModule, batch_idx: int) -> Sequence[Tensor]:
         """Return the gradient of every table, averaged over processes; the module does not notice.
@@ -50,17 +52,15 @@ class AlphaGradient:
         tables = [table.detach().requires_grad_() for table in self.alphas.tables.values()]
         mixtures = self.alphas.mixtures(tables)
         epoch, number = trainer.current_epoch, batch_idx // trainer.accumulate_grad_batches
-        with self.unnoticed(module, derive_seed(self.seed, "alpha step", epoch, number, trainer.global_rank)):
+        with unnoticed(module, derive_seed(self.seed, "alpha step", epoch, number, trainer.global_rank)):
             batch = _to_device(trainer, module, self.stream.batch(epoch, number))
             self.alphas.choices.set_mixtures(mixtures)
             with trainer.precision_plugin.train_step_context():
                 loss = self._batch_loss(module, batch, batch_idx)
+            if self.first:
+                check_reached(loss, dict(zip(self.alphas.tables, tables, strict=True)), type(module).__name__)
+            self.first = False
             gradients = torch.autograd.grad(self._with_penalty(loss, mixtures), tables, allow_unused=True)
-        if all(gradient is None for gradient in gradients):
-            raise MisconfigurationException(
-                f"Expected the loss to depend on a choice of {type(module).__name__} but it depends on none; are its "
-                "choices called in the computation of the loss?"
-            )
         return mean_over_processes([_or_zeros(*pair) for pair in zip(gradients, tables, strict=True)], trainer)
 
     def _batch_loss(self, module: pl.LightningModule, batch: Any, batch_idx: int) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.seeding import make_generator
+from lightning_nas.methods.alphas import check_finite, initial_alphas
 from lightning_nas.spaces.choices.choice_map import ChoiceMap
 from lightning_nas.spaces.mixture import Mixture
 
@@ -21,12 +21,8 @@ class Alphas:
 
     def __init__(self, choices: ChoiceMap, seed: int, like: Tensor) -> None:
         self.choices = choices
-        self.tables: dict[str, nn.Parameter] = {}
-        generator = make_generator(seed, "alphas")
-        for group in choices.groups:
-            initial = 1e-3 * torch.randn(len(group.rows), len(group.candidates), generator=generator)
-            # no gradient is accumulated: the alpha step asks for it, and weight steps must not pay for it
-            self.tables[group.name] = nn.Parameter(initial.to(like), requires_grad=False)
+        initial = initial_alphas(choices.groups, seed)
+        self.tables = {key: nn.Parameter(table.to(like), requires_grad=False) for key, table in initial.items()}
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of the tables."""
@@ -59,11 +55,7 @@ class Alphas:
 
     def check_finite(self, epoch: int) -> None:
         """Raise a FloatingPointError when the search has diverged."""
-        if not all(torch.isfinite(table).all() for table in self.tables.values()):
-            raise FloatingPointError(
-                f"Expected finite alphas but got NaN or infinity in epoch {epoch}: the search has diverged; start "
-                "again with a lower learning rate, or clip gradients by Trainer(gradient_clip_val=...)"
-            )
+        check_finite(self.tables.values(), epoch, "clip gradients by Trainer(gradient_clip_val=...)")
 
     def step(self, optimizer: torch.optim.Optimizer, gradients: Iterable[Tensor]) -> None:
         """Step on gradients of the tables."""

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Subset, SubsetRandomSampler
 
 from lightning_nas.datamodules.resumable_loader import ResumableLoader
 from lightning_nas.datamodules.resumable_sampler import ResumableSampler
-from lightning_nas.datamodules.taken_over import check_takeable, loader_options, take_over
+from lightning_nas.datamodules.taken_over import check_takeable, take_over
 from lightning_nas.datamodules.training_place import TrainingPlace
 from lightning_nas.seeding import derive_seed
 
@@ -17,11 +17,13 @@ PASSES = 2**32  # more than any epoch has
 class ArchitectureStream:
     """A loader of the user's whose batches depend on the epoch and their number in it only.
 
-    So a resumed run sees what an uninterrupted one does. A loader that is shorter than an epoch starts again, in a new
-    order. The batches number k of all processes together are batch number k of one process with a larger batch size.
+    So a resumed run sees what an uninterrupted one does. The order is a new one in every epoch, so that all examples
+    have their turn when an epoch needs only a part of them; a loader that is shorter than an epoch starts again, in
+    another order. The batches number k of all processes together are batch number k of one process with a larger batch
+    size.
 
     Args:
-        loader: The loader; its data, batch size and settings are taken over, and whether it is shuffled.
+        loader: The loader; its data, batch size and settings are taken over; it is always shuffled.
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
@@ -32,8 +34,11 @@ class ArchitectureStream:
     """
 
     def __init__(self, loader: DataLoader[Any], seed: int, rank: int = 0, world: int = 1) -> None:
-        self._source = _whole(loader)
-        check_takeable(self._source, "the architecture loader")
+        self._source, self._data = loader, loader.dataset
+        if isinstance(loader.sampler, SubsetRandomSampler) and loader.batch_size is not None:
+            self._data = Subset(loader.dataset, list(loader.sampler.indices))  # shuffled, it is the same
+        else:
+            check_takeable(loader, "the architecture loader")
         self._seed = derive_seed(seed, "architecture")
         self._rank, self._world = rank, world
         self._loader = self._starting_at(0, 0)
@@ -65,12 +70,4 @@ class ArchitectureStream:
 
     def _starting_at(self, number: int, offset: int) -> ResumableLoader:
         place = TrainingPlace(number, offset, self._rank, self._world)
-        return take_over(self._source, self._source.dataset, place, self._seed)
-
-
-def _whole(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """Return a shuffled loader of the part of the data that a sampler of the user's draws from."""
-    if not isinstance(loader.sampler, SubsetRandomSampler):
-        return loader
-    part = Subset(loader.dataset, list(loader.sampler.indices))
-    return DataLoader(part, loader.batch_size, shuffle=True, drop_last=loader.drop_last, **loader_options(loader))
+        return take_over(self._source, self._data, place, self._seed, shuffle=True)

@@ -1,7 +1,6 @@
 """Writes down what a search has found, while it runs and at its end."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Any
 
 from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
 from lightning_nas.seeding import fixed_seed
-from lightning_nas.spaces.inputs import as_inputs
+from lightning_nas.spaces.inputs import as_inputs, example_named
 
 
 class DeriveArchitecture(pl.Callback):
@@ -29,7 +29,8 @@ class DeriveArchitecture(pl.Callback):
         every_n_epochs: Epochs from one derivation to the next.
         scale: Size of the network whose costs are logged, passed to ``space.build``; the paper's by default.
         input_shape: Shape of one input, ``(channels, height, width)`` for images; by default the space's ``example``.
-            Without either, multiply-adds are not logged.
+            Without either, multiply-adds are not logged. They are those of one input: of an example that is a batch,
+            the first along the first dimension.
 
     Raises:
         ValueError: If ``every_n_epochs`` is not positive.
@@ -85,7 +86,7 @@ class DeriveArchitecture(pl.Callback):
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int | None = None) -> None:
         assert isinstance(pl_module, SearchModule)
-        architecture = replace(pl_module.derive(), metrics=_validation(trainer.callback_metrics))
+        architecture = replace(pl_module.derive(), metrics=validation_metrics(trainer.callback_metrics))
         if epoch is None:
             pl_module.log_dict({name: float(value) for name, value in self.costs(pl_module, architecture).items()})
         entry = {"epoch": trainer.current_epoch if epoch is None else epoch, "architecture": architecture.to_dict()}
@@ -98,10 +99,12 @@ class DeriveArchitecture(pl.Callback):
         inputs = module.space.example if self.input_shape is None else as_inputs(self.input_shape)
         with fixed_seed(0):  # models of the user's may need real numbers to be built; the run's random state stays
             network = module.space.build(architecture, **self.scale)
-        costs = {"derived/params": count_parameters(network)}
+        costs = {}
         if inputs is not None:
-            costs["derived/macs"] = count_multiply_adds(network, *inputs.positional, **inputs.named)
-        return costs
+            one = inputs.first()
+            with example_named("the first input of `input_shape`, or of the space's `example`,", inputs):
+                costs["derived/macs"] = count_multiply_adds(network, *one.positional, **one.named)
+        return {"derived/params": count_parameters(network), **costs}  # lazy layers have parameters after a pass only
 
     def _write(self, module: SearchModule, architecture: Architecture) -> None:
         architecture.save(self._folder / "architecture.json")
@@ -118,9 +121,3 @@ def run_folder(trainer: pl.Trainer) -> Path:
     logger = trainer.loggers[0]
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version)
-
-
-def _validation(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite validation metrics: the only ones that are of this epoch in a resumed run, too."""
-    values = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
-    return {name: value for name, value in values.items() if math.isfinite(value)}

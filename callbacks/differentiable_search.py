@@ -1,7 +1,7 @@
 """Differentiable architecture search in a project that is already there."""
 
-import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
 import lightning_nas
-from lightning_nas._lightning import MisconfigurationException, pl
+from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.bound_budget import BoundBudget
 from lightning_nas.budget import CostBudget
@@ -20,8 +20,11 @@ from lightning_nas.callbacks.alpha_gradient import AlphaGradient, Loss
 from lightning_nas.callbacks.alphas import Alphas
 from lightning_nas.callbacks.architecture_stream import ArchitectureStream
 from lightning_nas.callbacks.derive_architecture import run_folder
-from lightning_nas.callbacks.searchable import check_searchable
+from lightning_nas.callbacks.searchable import check_package, check_searchable
+from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least
+from lightning_nas.methods.alphas import check_warmup
+from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap
 from lightning_nas.spaces.inputs import as_inputs
 
@@ -37,17 +40,23 @@ class DifferentiableSearch(pl.Callback):
     values of the module are as without it. ``architecture.json`` is written after every epoch; give it to
     ``apply_architecture`` and train without the callback.
 
-    To compute the loss of the alphas the module's ``training_step`` is called once more, with logging off; buffers,
-    metrics, random numbers and the module's attributes, with what is in their lists and dictionaries, are put back
-    afterwards. Other objects that it changes are not: give a ``loss`` then.
+    To compute the loss of the alphas the module's ``training_step`` is called once more, with logging off. Afterwards
+    buffers, metrics, random numbers and the attributes of all modules are put back, and what they hold if they are
+    tensors, arrays, random generators, lists, sets or dictionaries. Other objects that change themselves are not, such
+    as an ``AverageMeter`` of your own: give a ``loss`` then, a function that computes the loss only. It is needed, too,
+    where ``training_step`` steps optimisers or schedulers, which is refused.
+
+    Lightning calls callbacks first: the alphas step before the module's own ``on_train_batch_start``. What that hook
+    sets for a batch their loss does not see yet; at the first batch it must be there already.
 
     Checkpoints hold the alphas; a Trainer takes one such callback. Runs are resumed exactly if the rest of the project
     can be.
 
     Args:
         arch_dataloader: A ``DataLoader`` over other examples than the training's, of a data set with a length; or a
-            function without arguments that returns it when the training starts, such as ``datamodule.val_dataloader``.
-            Its data and settings are used, and whether it is shuffled; the order is a function of ``seed`` and epoch.
+            function without arguments that returns it when the training starts. Its data and settings are used; they
+            are always shuffled, in an order that is a function of ``seed`` and epoch. Examples of validation may be
+            used, but metrics on them are then biased: the architecture has been fitted to them.
         loss: Computes the loss of a batch, a scalar tensor, from the module and the batch; by default the module's
             ``training_step`` does. Needed with manual optimisation.
         dirpath: Folder for ``architecture.json``; by default that of the logger's run, or else the Trainer's.
@@ -128,17 +137,13 @@ class DifferentiableSearch(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what cannot be searched; choices may be made later, in the module's own ``setup``."""
+        check_package(trainer)
         if stage == "fit":
             check_searchable(trainer, pl_module, own_loss=self.loss is not None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make alphas for the choices of the module, and what steps them."""
-        epochs = trainer.max_epochs
-        if epochs is not None and 0 < epochs <= self.warmup_epochs and not getattr(trainer, "fast_dev_run", 0):
-            raise MisconfigurationException(
-                f"Expected more epochs than the {self.warmup_epochs} `warmup_epochs`, in which alphas do not move, "
-                f"but got Trainer(max_epochs={epochs})"
-            )
+        check_warmup(trainer, self.warmup_epochs)
         stream = ArchitectureStream(self._loader(), self.seed, trainer.global_rank, trainer.world_size)
         self._written = None
         alphas = self._start(trainer, pl_module, search=True)
@@ -146,15 +151,15 @@ class DifferentiableSearch(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate with the alphas, also outside of a fit."""
-        self._start(trainer, pl_module)
+        self._show(trainer, pl_module)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Test with the alphas."""
-        self._start(trainer, pl_module)
+        self._show(trainer, pl_module)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict with the alphas."""
-        self._start(trainer, pl_module)
+        self._show(trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -223,6 +228,11 @@ class DifferentiableSearch(pl.Callback):
             raise TypeError(f"Expected `arch_dataloader` to return a DataLoader but got {type(loader).__name__}")
         return loader
 
+    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the module compute with the alphas, if it holds choices still."""
+        if any(isinstance(child, Choice) for child in pl_module.modules()):
+            self._start(trainer, pl_module)
+
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, search: bool = False) -> Alphas:
         """Let the module compute with the alphas: those of before, if there are any."""
         if self._active and self._alphas is not None:
@@ -252,11 +262,7 @@ class DifferentiableSearch(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         self._written = self._epoch
-        # in every process: reading metrics can be an exchange between them
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val")}
-        if not trainer.is_global_zero:
-            return
-        found = self.derive()
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        architecture = Architecture(found.space, found.values, found.provenance, finite)
-        architecture.save((self.dirpath or run_folder(trainer)) / "architecture.json")
+        metrics = validation_metrics(trainer.callback_metrics)
+        if trainer.is_global_zero:
+            architecture = replace(self.derive(), metrics=metrics)
+            architecture.save((self.dirpath or run_folder(trainer)) / "architecture.json")

@@ -14,9 +14,19 @@ def check_searchable(trainer: pl.Trainer, module: pl.LightningModule, *, own_los
         module: The module.
         own_loss: Whether the loss of the alphas is given rather than the module's ``training_step``.
     """
-    _check_trainer(trainer)
+    _check_precision_and_strategy(trainer)
     if not own_loss:
         _check_training_step(module)
+
+
+def check_package(trainer: object) -> None:
+    """Raise a MisconfigurationException unless a Trainer is of the Lightning package that this process uses."""
+    if not isinstance(trainer, pl.Trainer):
+        raise MisconfigurationException(
+            f"Expected a Trainer of {pl.__name__}, which lightning_nas has taken in this process, but got one of "
+            f"{type(trainer).__module__}; use one of the two Lightning packages only, and import lightning.pytorch, "
+            "if it is that one, before lightning_nas"
+        )
 
 
 def takes_batch_idx(module: pl.LightningModule) -> bool:
@@ -27,7 +37,7 @@ def takes_batch_idx(module: pl.LightningModule) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) > 1
 
 
-def _check_trainer(trainer: pl.Trainer) -> None:
+def _check_precision_and_strategy(trainer: pl.Trainer) -> None:
     if trainer.precision not in PRECISIONS:
         raise MisconfigurationException(
             f"Expected Trainer(precision=...) of {PRECISIONS} but got {trainer.precision!r}: alphas and their "

@@ -4,76 +4,50 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
 
 from lightning_nas._lightning import MisconfigurationException, pl
 
-Restore = list[Callable[[], None]]
-METRICS = (Metric, MetricCollection)
 # what torch keeps in every module, empty most of the time: parameters and hooks, which calls do not change
 UNCHANGING = vars(nn.Module()).keys() - {"_buffers", "_modules"}
+GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+KEPT = (nn.Module, dict, list, deque, set, Tensor, np.ndarray, *GENERATORS)
 
 
-class Unnoticed:
-    """Lets a LightningModule compute a loss once more than the user asked for, without a trace.
+@contextmanager
+def unnoticed(module: pl.LightningModule, seed: int) -> Iterator[None]:
+    """Let a LightningModule compute a loss once more than the user asked for, without a trace.
 
-    Inside the block nothing is logged and metrics are replaced by others. Afterwards buffers (statistics of BatchNorm,
-    say), attributes and what lists and dictionaries among them hold are as before, and so are random numbers.
+    Inside the block nothing is logged, and no optimiser or scheduler can step. Afterwards attributes of all modules are
+    as before, with the values of those that are tensors, arrays, random generators, lists, sets or dictionaries, and
+    with what is in dictionaries. This covers buffers (statistics of BatchNorm, say) and metrics, which may be in lists.
+    Random numbers go on as before; inside they come from the seed.
+
+    Args:
+        module: The module, in a Trainer.
+        seed: Seed of the random numbers inside.
+
+    Raises:
+        MisconfigurationException: If a parameter was changed inside, or something stepped.
     """
-
-    def __init__(self) -> None:
-        self._stand_ins: dict[int, tuple[nn.Module, Any]] = {}
-
-    @contextmanager
-    def __call__(self, module: pl.LightningModule, seed: int) -> Iterator[None]:
-        """Keep everything as it is; random numbers inside come from the seed.
-
-        Raises:
-            MisconfigurationException: If a parameter was changed inside.
-        """
-        metrics = _metrics(module)
-        before = {name: (parameter._version, parameter.data_ptr()) for name, parameter in module.named_parameters()}
-        with _same_state(module, metrics), _loggers_off(module.trainer), _own_randomness(seed):
-            self._silence(module, metrics)
-            yield
-        for name, parameter in module.named_parameters():
-            if (parameter._version, parameter.data_ptr()) != before[name]:
-                raise MisconfigurationException(
-                    f"Expected a training_step that changes no weights by itself but it changed {name!r}; alpha steps "
-                    "would change it once more, give DifferentiableSearch(loss=...) what computes the loss only"
-                )
-
-    def _silence(self, module: nn.Module, metrics: dict[str, nn.Module]) -> None:
-        """Put other things in the place of all that records; putting them back is for ``_same_state``."""
-        for path, metric in metrics.items():
-            parent, _, name = path.rpartition(".")
-            setattr(module.get_submodule(parent), name, self._stand_in(metric))
+    before = {name: (parameter._version, parameter.data_ptr()) for name, parameter in module.named_parameters()}
+    with _same_state(module), _loggers_off(module.trainer), _no_steps(module.trainer), _own_randomness(seed):
         for child in module.modules():
             if isinstance(child, pl.LightningModule):
-                vars(child).update(log=_do_nothing, log_dict=_do_nothing)
-
-    def _stand_in(self, metric: nn.Module) -> Any:
-        _, stand_in = self._stand_ins.get(id(metric), (metric, None))
-        if stand_in is None:
-            stand_in = deepcopy(metric)
-            self._stand_ins[id(metric)] = metric, stand_in  # the metric too: its id must stay its own
-        stand_in.reset()
-        return stand_in
-
-
-def _metrics(module: nn.Module) -> dict[str, nn.Module]:
-    """Return metrics by place, those inside of other metrics left out."""
-    found: dict[str, nn.Module] = {}
-    for path, child in module.named_modules(remove_duplicate=False):
-        if isinstance(child, METRICS) and not any(path.startswith(f"{outer}.") for outer in found):
-            found[path] = child
-    return found
+                vars(child).update(log=_do_nothing, log_dict=_do_nothing)  # _same_state puts the methods back
+        yield
+    for name, parameter in module.named_parameters():
+        if (parameter._version, parameter.data_ptr()) != before[name]:
+            raise MisconfigurationException(
+                f"Expected a training_step that changes no weights by itself but it changed {name!r}; alpha steps "
+                "would change it once more, give DifferentiableSearch(loss=...) what computes the loss only"
+            )
 
 
 def _do_nothing(*_: Any, **__: Any) -> None: ...
@@ -92,6 +66,29 @@ def _loggers_off(trainer: pl.Trainer) -> Iterator[None]:
 
 
 @contextmanager
+def _no_steps(trainer: pl.Trainer) -> Iterator[None]:
+    """Refuse steps of the Trainer's optimisers and schedulers; they can be read."""
+    steppers = [*trainer.optimizers, *(config.scheduler for config in trainer.lr_scheduler_configs)]
+    own = [vars(stepper).get("step") for stepper in steppers]  # schedulers wrap the step of their optimiser
+    try:
+        for stepper in steppers:
+            vars(stepper)["step"] = partial(_refuse, type(stepper).__name__)
+        yield
+    finally:
+        for stepper, step in zip(steppers, own, strict=True):
+            vars(stepper).pop("step", None)
+            if step is not None:
+                vars(stepper)["step"] = step
+
+
+def _refuse(name: str, *_: Any, **__: Any) -> None:
+    raise MisconfigurationException(
+        f"Expected a training_step that leaves steps to the Trainer but it called {name}.step(); alpha steps would "
+        "call it once more, give DifferentiableSearch(loss=...) what computes the loss only"
+    )
+
+
+@contextmanager
 def _own_randomness(seed: int) -> Iterator[None]:
     """Seed torch and Python inside the block; outside these and NumPy go on as if nothing had happened."""
     with import_module(f"{pl.__name__}.utilities.seed").isolate_rng():
@@ -101,13 +98,9 @@ def _own_randomness(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _same_state(module: nn.Module, metrics: dict[str, nn.Module]) -> Iterator[None]:
-    """Put buffers and attributes back afterwards, of all modules but the metrics."""
-    inside = {child for metric in metrics.values() for child in metric.modules()}
-    restore: Restore = []
-    for child in module.modules():
-        if child not in inside:
-            _keep_module(child, restore)
+def _same_state(module: nn.Module) -> Iterator[None]:
+    """Put everything that a module consists of back afterwards."""
+    restore = [_how_to_put_back(value) for value in _everything(module)]
     try:
         yield
     finally:
@@ -115,58 +108,64 @@ def _same_state(module: nn.Module, metrics: dict[str, nn.Module]) -> Iterator[No
             put_back()
 
 
-def _keep_module(module: nn.Module, restore: Restore) -> None:
-    attributes = vars(module)
-    _keep_dict(attributes, dict(attributes), restore)
-    for name, value in attributes.items():
-        if name not in UNCHANGING:
-            _keep(value, restore)
+def _everything(module: nn.Module) -> Iterator[Any]:
+    """Yield a module and all that it holds and that can change in place, each once."""
+    seen: set[int] = set()
+    todo: list[Any] = [module]
+    while todo:
+        value = todo.pop()
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield value
+            todo += _inside(value)
 
 
-def _keep(value: object, restore: Restore, outer: tuple[int, ...] = ()) -> None:
-    """Note how to put back what a value holds, if it can change in place: tensors and containers."""
-    if isinstance(value, Tensor) and not value.requires_grad and not value.is_inference():
-        _keep_tensor(value, value.detach().clone(), restore)
-    elif isinstance(value, dict) and id(value) not in outer:
-        _keep_dict(value, dict(value), restore)
-        for item in list(value.values()):
-            _keep(item, restore, (*outer, id(value)))
-    elif isinstance(value, list | deque):
-        _keep_list(value, list(value), restore)
-    elif isinstance(value, set):
-        _keep_set(value, set(value), restore)
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, nn.Module):
+        return [item for name, item in vars(value).items() if name not in UNCHANGING and isinstance(item, KEPT)]
+    if isinstance(value, dict):
+        return [item for item in value.values() if isinstance(item, KEPT)]
+    if isinstance(value, list | deque | set):  # of outputs, perhaps: too many to keep more than modules
+        return [item for item in value if isinstance(item, nn.Module)]
+    return []
 
 
-def _keep_tensor(tensor: Tensor, before: Tensor, restore: Restore) -> None:
-    def put_back() -> None:
-        with torch.no_grad():
-            tensor.copy_(before)
+def _how_to_put_back(value: Any) -> Callable[[], object]:
+    """Return a function that makes a value what it is now."""
+    match value:
+        case nn.Module():
+            return partial(_refill_dict, vars(value), dict(vars(value)))
+        case dict():
+            return partial(_refill_dict, value, dict(value))
+        case list() | deque():
+            return partial(_refill, value, list(value), value.extend)
+        case set():
+            return partial(_refill, value, set(value), value.update)
+        case Tensor() if not (isinstance(value, nn.Parameter) or value.requires_grad or value.is_inference()):
+            return partial(_copy, value, value.detach().clone())
+        case np.ndarray() if value.flags.writeable:
+            return partial(np.copyto, value, value.copy())
+        case torch.Generator():
+            return partial(value.set_state, value.get_state())
+        case random.Random():
+            return partial(value.setstate, value.getstate())
+        case np.random.Generator():
+            return partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+        case np.random.RandomState():
+            return partial(value.set_state, value.get_state())
+    return _do_nothing
 
-    restore.append(put_back)
+
+def _refill_dict(items: dict[Any, Any], before: dict[Any, Any]) -> None:
+    if items.keys() != before.keys() or any(items[key] is not before[key] for key in before):
+        _refill(items, before, items.update)
 
 
-def _keep_dict(items: dict[Any, Any], before: dict[Any, Any], restore: Restore) -> None:
-    def put_back() -> None:
-        if items.keys() != before.keys() or any(items[key] is not before[key] for key in before):
-            items.clear()
-            items.update(before)
-
-    restore.append(put_back)
+def _refill(items: Any, before: Any, fill: Callable[[Any], object]) -> None:
+    items.clear()
+    fill(before)
 
 
-def _keep_list(items: list[Any] | deque[Any], before: list[Any], restore: Restore) -> None:
-    def put_back() -> None:
-        if len(items) != len(before) or any(a is not b for a, b in zip(items, before, strict=True)):
-            items.clear()
-            items.extend(before)
-
-    restore.append(put_back)
-
-
-def _keep_set(items: set[Any], before: set[Any], restore: Restore) -> None:
-    def put_back() -> None:
-        if items != before:
-            items.clear()
-            items.update(before)
-
-    restore.append(put_back)
+@torch.no_grad()
+def _copy(tensor: Tensor, before: Tensor) -> None:
+    tensor.copy_(before)

@@ -40,22 +40,26 @@ def loader_options(loader: DataLoader[Any]) -> dict[str, Any]:
     return {name: getattr(loader, name) for name in (*names, *more)}
 
 
-def take_over(loader: DataLoader[Any], dataset: Dataset[Any], place: TrainingPlace, seed: int) -> ResumableLoader:
+def take_over(
+    loader: DataLoader[Any], dataset: Dataset[Any], place: TrainingPlace, seed: int, *, shuffle: bool | None = None
+) -> ResumableLoader:
     """Return a training stream with the settings of a loader that passed ``check_takeable``.
 
     Args:
-        loader: The user's loader; it is shuffled, or not, as this one is.
+        loader: The user's loader.
         dataset: Its data set, or a part of it.
         place: Where training stands.
         seed: Seed of the order.
+        shuffle: Whether to shuffle; by default as the user's loader does.
     """
-    sequential = isinstance(loader.sampler, SequentialSampler)
+    if shuffle is None:
+        shuffle = not isinstance(loader.sampler, SequentialSampler) and getattr(loader.sampler, "shuffle", True)
     return training_loader(
         dataset,
         place,
         batch_size=loader.batch_size or 1,
         seed=seed,
-        shuffle=not sequential and getattr(loader.sampler, "shuffle", True),
+        shuffle=shuffle,
         drop_last=loader.drop_last,
         **loader_options(loader),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-Choice = str | int | float | bool
+Value = str | int | float | bool
 DecisionKind = Literal["operation", "input", "flag", "number"]
 
 FORMAT = "lightning-nas architecture"
@@ -30,7 +30,7 @@ class Decision:
     """
 
     name: str
-    choices: tuple[Choice, ...]
+    choices: tuple[Value, ...]
     kind: DecisionKind
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Architecture:
     """
 
     space: str
-    values: Mapping[str, Choice]
+    values: Mapping[str, Value]
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
     metrics: Mapping[str, float] = field(default_factory=dict, compare=False)
 

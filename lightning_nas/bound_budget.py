@@ -1,14 +1,15 @@
 """A budget for one model."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import Value
 from lightning_nas.expected_cost import ExpectedCost
 from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap
@@ -17,6 +18,7 @@ from lightning_nas.spaces.mixture import Mixture
 Values = dict[str, Value]
 
 ENOUGH = 0.9  # the share of the target that a network should cost
+FEW = 4096  # combinations that are all tried
 
 
 class Rank(NamedTuple):
@@ -37,7 +39,7 @@ class BoundBudget:
         weight: Weight of the term in the loss.
 
     Raises:
-        ValueError: If no architecture meets the target.
+        ValueError: If the model costs nothing, or no architecture is found that meets the target.
     """
 
     def __init__(self, choices: ChoiceMap, cost: ExpectedCost, target: float | None, weight: float) -> None:
@@ -48,6 +50,8 @@ class BoundBudget:
         sizes = {group.name: (len(group.rows), len(group.candidates)) for group in choices.groups}
         equal = {key: torch.full(size, 1 / size[1], dtype=torch.float64) for key, size in sizes.items()}
         self._at_equal_weights = float(self._expected(equal))
+        if not self._at_equal_weights:
+            raise ValueError("Expected a model that costs something but got one that costs 0, whatever is chosen")
         if target is not None and (found := cost.of(self.discretize(equal))) > target:
             raise ValueError(
                 f"Expected a `target` that some network meets but got {target:,.0f}: the cheapest network found costs "
@@ -63,9 +67,10 @@ class BoundBudget:
     def discretize(self, weights: Mapping[str, Tensor]) -> Values:
         """Return the values of a probable architecture that keeps the target and uses at least 90 % of it.
 
-        Log probabilities are lowered, or raised, by a price for what a candidate costs; the price grows until the most
-        probable values are right. Changes of one decision, or two, that bring them nearer come last. Where the
-        decisions are too coarse for 90 %, the costliest architecture of those found is taken.
+        Up to 4096 combinations are all tried, and the most probable one that does so is taken; if there is none, the
+        costliest one that keeps the target. Of more combinations only some are looked at, so better ones can be
+        missed: log probabilities are lowered, or raised, by a price for what a candidate costs, which grows until the
+        most probable values are right. Changes of one decision, or two, that bring them nearer come last.
 
         Args:
             weights: For each key probabilities ``[slots, candidates]``.
@@ -76,6 +81,8 @@ class BoundBudget:
         logs = {key: table.detach().cpu().double().clamp(min=1e-300).log() for key, table in weights.items()}
         scores = {key: dict(zip(choice.values, logs[key][0].tolist(), strict=True)) for key, choice in self._single()}
         rank = partial(self._rank, scores=scores, target=self.target)
+        if math.prod(len(choice.values) for _, choice in self._single()) <= FEW:
+            return max(self._combinations(values), key=rank)
         best = max([values, *self._priced(logs, values, self.target)], key=rank)
         while better := self._better(best, rank):
             best = better
@@ -86,6 +93,11 @@ class BoundBudget:
         cost = self.cost.of(values)
         probability = sum(score[values[key]] for key, score in scores.items())
         return Rank(min(0.0, target - cost), min(0.0, cost - ENOUGH * target), probability)
+
+    def _combinations(self, values: Values) -> Iterator[Values]:
+        """Yield all values that cost different things, in the order of the candidates."""
+        keys, columns = [key for key, _ in self._single()], [choice.values for _, choice in self._single()]
+        return ({**values, **dict(zip(keys, chosen, strict=True))} for chosen in product(*columns))
 
     def _priced(self, logs: Mapping[str, Tensor], values: Values, target: float) -> Iterator[Values]:
         """Yield the most probable values at prices that grow until the target is kept, or used."""

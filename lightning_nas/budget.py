@@ -16,11 +16,13 @@ class CostBudget:
 
     The cost is that of the mixture: the expected cost of an architecture whose decisions are drawn with the mixture's
     weights. With a ``target`` the term is ``weight * |cost / target - 1|``, and the derived network costs at most the
-    target and, as far as the decisions allow it, at least 90 % of it. Without one the term is
+    target and, if such a network is found, at least 90 % of it. Without one the term is
     ``weight * cost / (cost at equal weights)``, and there is no limit.
 
     Args:
-        cost: ``"macs"`` (multiply-adds of convolutions and matrix products for one input) or ``"params"``.
+        cost: ``"macs"`` (multiply-adds of convolutions and matrix products for one input; of an example that is a batch
+            the first, along the first dimension) or ``"params"`` (all parameters, as
+            ``count_parameters(network, auxiliary=True)`` counts them).
         target: What the derived network should cost, at most.
         weight: Weight of the term in the loss; by default 1.
 
@@ -47,7 +49,8 @@ class CostBudget:
             inputs: What it is called with; needed for multiply-adds.
 
         Raises:
-            ValueError: If multiply-adds are asked for without inputs, or no architecture meets the target.
+            ValueError: If multiply-adds are asked for without inputs that the model takes, the model costs nothing, a
+                parameter has no shape yet, or no architecture is found that meets the target.
         """
         cost = measure_cost(model, choices, self.cost, inputs)
         return BoundBudget(choices, cost, self.target, self.weight)

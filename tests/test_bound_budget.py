@@ -68,6 +68,16 @@ def every(space: ModuleSpace) -> list[dict[str, Any]]:
     return [dict(zip(names, v, strict=True)) for v in product(*(d.choices for d in space.decisions))]
 
 
+@pytest.fixture(params=["all", "some"])
+def tried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let all combinations be tried, or look for good ones as in large spaces."""
+    if request.param == "some":
+        monkeypatch.setattr("lightning_nas.bound_budget.FEW", 0)
+    kind: str = request.param
+    return kind
+
+
+@pytest.mark.usefixtures("tried")
 def test_the_most_probable_architecture_is_kept_when_it_costs_what_it_should() -> None:
     space = ModuleSpace(wide, example=(4,))
     for seed in range(20):
@@ -78,8 +88,8 @@ def test_the_most_probable_architecture_is_kept_when_it_costs_what_it_should() -
 
 
 @pytest.mark.parametrize("target", [24, 40, 64, 100, 150])
-def test_derived_architecture_costs_what_it_should(target: int) -> None:
-    """And is nearly as probable as the best that does, found by trying all."""
+def test_derived_architecture_costs_what_it_should(target: int, tried: str) -> None:
+    """And is as probable as any that does, or nearly so."""
     space, budget = bind(wide, target=target)
     right = [values for values in every(space) if 0.9 * target <= budget.cost.of(values) <= target]
     assert right
@@ -91,9 +101,21 @@ def test_derived_architecture_costs_what_it_should(target: int) -> None:
         best = max(log_probability(values, weights, space) for values in right)
         lost.append(best - log_probability(found, weights, space))
     assert min(lost) == 0
-    assert sum(lost) / len(lost) < 1
+    assert max(lost) == 0 if tried == "all" else sum(lost) / len(lost) < 1
 
 
+def test_most_combinations_that_are_all_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three places of four candidates and one of two make 128."""
+    space, budget = bind(wide, target=100)
+    weights = [random_weights(space, seed, 1.5) for seed in range(30)]
+    exact = [budget.discretize(table) for table in weights]
+    monkeypatch.setattr("lightning_nas.bound_budget.FEW", 128)
+    assert [budget.discretize(table) for table in weights] == exact
+    monkeypatch.setattr("lightning_nas.bound_budget.FEW", 127)
+    assert [budget.discretize(table) for table in weights] != exact
+
+
+@pytest.mark.usefixtures("tried")
 def test_the_costliest_is_taken_when_none_uses_the_target() -> None:
     """The costs next to 90 of the three layers are 88 and 96."""
     space, budget = bind(wide, target=95)
@@ -101,6 +123,7 @@ def test_the_costliest_is_taken_when_none_uses_the_target() -> None:
         assert budget.cost.of(budget.discretize(random_weights(space, seed, 1.5))) == 88
 
 
+@pytest.mark.usefixtures("tried")
 def test_surest_decision_is_kept() -> None:
     space, budget = bind(wide, target=64 + 16 + 16)
     weights = {group.name: torch.full((1, 4), 0.25) for group in space.groups}
@@ -113,6 +136,7 @@ def test_surest_decision_is_kept() -> None:
     assert 0.9 * 96 <= budget.cost.of(found) <= 96
 
 
+@pytest.mark.usefixtures("tried")
 def test_two_decisions_change_together_where_they_must() -> None:
     """Plain costs 32, the door 64 + 64 or 64: and 32 is the least."""
     space, budget = bind(trap, target=70)
@@ -123,6 +147,7 @@ def test_two_decisions_change_together_where_they_must() -> None:
     assert space.discretize(weights).values == {"outer": "door", "inner": "big"}
 
 
+@pytest.mark.usefixtures("tried")
 @pytest.mark.parametrize("sharpness", [0.0, 1.0, 30.0])
 def test_the_cheapest_network_can_always_be_reached(sharpness: float) -> None:
     for factory, target in ((wide, 24), (trap, 32)):
@@ -131,6 +156,7 @@ def test_the_cheapest_network_can_always_be_reached(sharpness: float) -> None:
             assert budget.cost.of(budget.discretize(random_weights(space, seed, sharpness))) == target
 
 
+@pytest.mark.usefixtures("tried")
 def test_inputs_that_are_chosen_stay_different() -> None:
     class Joined(nn.Module):
         def __init__(self) -> None:
@@ -147,6 +173,14 @@ def test_inputs_that_are_chosen_stay_different() -> None:
     assert budget.discretize(weights) == {"width": "w1", "join/0": 0, "join/1": 1}
 
 
+@pytest.mark.parametrize("options", [{"weight": 1.0}, {"target": 5}])
+@pytest.mark.parametrize("cost", ["params", "macs"])
+def test_a_model_that_costs_nothing(cost: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Expected a model that costs something but got one that costs 0"):
+        bind(lambda: OpChoice({"relu": nn.ReLU(), "tanh": nn.Tanh()}), cost=cost, **options)
+
+
+@pytest.mark.usefixtures("tried")
 def test_a_target_that_nothing_meets() -> None:
     message = "Expected a `target` that some network meets but got 20: the cheapest network found costs 24"
     with pytest.raises(ValueError, match=message):

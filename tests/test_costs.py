@@ -96,13 +96,124 @@ class TestMultiplyAdds:
 
         assert count_multiply_adds(Scaled(), torch.zeros(1, 4)) == 8
 
+    def test_what_stands_in_several_places_stays_where_it_is(self) -> None:
+        """Modules, parameters and statistics: on their device, and tied."""
+        linear, norm, embedding = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Embedding(4, 4)
+        tied = nn.Linear(4, 4, bias=False)
+        tied.weight = embedding.weight
+        tied.also = embedding.weight
+        network = nn.Sequential(embedding, linear, norm, linear, norm, tied)
+        network.alias = nn.Sequential(linear, norm)
+        before = {name: id(tensor) for name, tensor in tensors(network)}
+        assert count_multiply_adds(network, torch.zeros(1, dtype=torch.int64)) == 4 * 16
+        assert {name: id(tensor) for name, tensor in tensors(network)} == before
+        assert {tensor.device.type for _, tensor in tensors(network)} == {"cpu"}
+        assert tied.weight is embedding.weight is tied.also
+
     def test_networks_on_the_meta_device(self) -> None:
         with torch.device("meta"):
             network = nn.Linear(7, 5)
         assert count_multiply_adds(network, torch.zeros(1, 7)) == 35
 
 
+def tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return all parameters and buffers, those in several places several times."""
+    parameters = network.named_parameters(remove_duplicate=False)
+    return [*parameters, *network.named_buffers(remove_duplicate=False)]
+
+
+def switches() -> tuple[bool, ...]:
+    """Return which fused operators torch may use."""
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    return torch.backends.mha.get_fastpath_enabled(), *(library.enabled for library in libraries)
+
+
+class Masked(nn.Module):
+    """Holds a tensor that torch does not know of, draws random numbers, and counts its calls."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.mask = torch.ones(1)
+        self.calls: Tensor
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return self.layers(x * self.mask + torch.rand(1))
+
+
+class TestRealNumbers:
+    """Networks that torch's meta device does not compute: in a real pass the counts are the same."""
+
+    @pytest.mark.parametrize(
+        ("layers", "shape", "expected"),
+        [
+            ([nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)], (1, 3, 10, 12), 8 * 3 * 9 * 120),
+            ([nn.LSTM(6, 4, bidirectional=True)], (9, 1, 6), 2 * 9 * 4 * 4 * (6 + 4)),
+            ([nn.GRU(6, 4)], (9, 1, 6), 9 * 3 * 4 * (6 + 4)),
+            (
+                [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)],
+                (1, 5, 8),
+                4 * 5 * 8 * 8 + 2 * 5 * 5 * 8 + 2 * 5 * 8 * 16,
+            ),
+        ],
+        ids=lambda value: type(value[0]).__name__ if isinstance(value, list) else "",
+    )
+    def test_by_hand(self, layers: list[nn.Module], shape: tuple[int, ...], expected: int) -> None:
+        network, random_state = Masked(*layers), torch.get_rng_state()
+        switches_before = switches()
+        before = {name: (id(tensor), tensor.clone()) for name, tensor in tensors(network)}
+        assert count_multiply_adds(network, torch.zeros(shape)) == expected
+        assert count_multiply_adds(network.eval(), torch.zeros(shape)) == expected
+        after = {name: (id(tensor), tensor) for name, tensor in tensors(network)}
+        assert all(after[name][0] == i and torch.equal(after[name][1], old) for name, (i, old) in before.items())
+        assert torch.equal(torch.get_rng_state(), random_state)
+        assert switches() == switches_before
+
+    def test_control_flow(self) -> None:
+        class Branching(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.positive, self.other = nn.Linear(4, 2), nn.Linear(4, 3)
+
+            def forward(self, x: Tensor) -> Any:
+                return self.positive(x) if x.sum() > 0 else self.other(x)
+
+        assert count_multiply_adds(Branching(), torch.ones(1, 4)) == 8
+        assert count_multiply_adds(Branching(), -torch.ones(1, 4)) == 12
+
+    @pytest.mark.parametrize("real", [False, True])
+    def test_what_a_network_keeps_is_forgotten(self, real: bool) -> None:
+        class Caching(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(4, 4)
+                self.register_buffer("late", None)
+                self.cache: Tensor | None = None
+
+            def forward(self, x: Tensor) -> Any:
+                if self.cache is None:
+                    self.cache = self.late = torch.arange(4.0, device=x.device)
+                    self.new = x
+                return self.layer(x * self.cache * (float(x.sum()) if real else 1))
+
+        network = Caching()
+        assert count_multiply_adds(network, torch.ones(1, 4)) == 16
+        assert network.cache is None
+        assert network.late is None
+        assert not hasattr(network, "new")
+        assert network(torch.ones(1, 4)).device.type == "cpu"
+
+
 class TestParameters:
+    def test_lazy_layers(self) -> None:
+        network = nn.Sequential(nn.LazyLinear(3))
+        with pytest.raises(ValueError, match=r"Expected parameters that have a shape but got \['0.weight', '0.bias'\]"):
+            count_parameters(network)
+        assert count_multiply_adds(network, torch.zeros(1, 2)) == 6
+        assert count_parameters(network) == 9
+
     def test_auxiliary_classifiers_are_left_out(self) -> None:
         network = nn.ModuleDict({"body": nn.Linear(3, 2), "auxiliary": nn.Linear(3, 5)})
         assert count_parameters(network) == 8

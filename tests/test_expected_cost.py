@@ -1,8 +1,11 @@
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -12,6 +15,7 @@ from lightning_nas.expected_cost import ExpectedCost, measure_cost
 from lightning_nas.spaces.choices.choice_map import ChoiceMap
 from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.spaces.mixture import Mixture
+from tests.spaces.test_module_space_property import MODELS, WIDTH, Description, make
 
 
 class Convolutional(nn.Module):
@@ -40,6 +44,23 @@ class Convolutional(nn.Module):
         return logits
 
 
+class Tied(nn.Module):
+    """One layer in two choices, in one choice twice, and outside; and one choice in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared, also, same = nn.Linear(3, 3), nn.Linear(3, 3), nn.Identity()
+        self.first = OpChoice({"linear": shared, "same": same, "both": nn.Sequential(shared, also)})
+        self.second = OpChoice({"linear": shared, "same": same})
+        self.again = nn.Sequential(nn.ReLU(), self.second)
+        self.alias = OpChoice({"a": also, "b": nn.Sequential(also, nn.ReLU())}, key="alias")
+        self.depth = RepeatChoice(lambda: shared, (0, 1, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.depth(self.alias(self.again(self.second(self.first(x)))))
+        return output
+
+
 class Twice(nn.Module):
     """One choice that is called twice, and a weight that is tied to one outside of all choices."""
 
@@ -55,9 +76,19 @@ class Twice(nn.Module):
         return output
 
 
+class Real(Twice):
+    """Its control flow depends on the values in a tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if float(x.sum()) < 1 else x
+
+
 SPACES: dict[str, Callable[[], ModuleSpace]] = {
     "convolutional": lambda: ModuleSpace(Convolutional, example=(3, 8, 8)),
     "twice": lambda: ModuleSpace(Twice, example=(3,)),
+    "tied": lambda: ModuleSpace(Tied, example=(3,)),
+    "batch": lambda: ModuleSpace(Twice, example=torch.zeros(7, 3)),
+    "real numbers": lambda: ModuleSpace(Real, example=(3,)),
     "choice alone": lambda: ModuleSpace(
         lambda: OpChoice({"small": nn.Linear(3, 3), "none": nn.Identity()}), example=(3,)
     ),
@@ -72,7 +103,9 @@ def measured(space: ModuleSpace, kind: str) -> ExpectedCost:
 def count(space: ModuleSpace, kind: str, architecture: Architecture) -> int:
     network = space.build(architecture)
     assert space.example is not None
-    return count_parameters(network) if kind == "params" else count_multiply_adds(network, *space.example.positional)
+    return (
+        count_parameters(network) if kind == "params" else count_multiply_adds(network, space.example.positional[0][:1])
+    )
 
 
 def every(space: ModuleSpace) -> list[Architecture]:
@@ -102,9 +135,21 @@ def test_parts_by_hand() -> None:
     assert cost.parts == {(): 12, (("choice", ("tied",)),): 3, (("choice", ("own",)),): 12}
 
 
+def test_parts_of_what_is_tied() -> None:
+    """The 12 parameters of a layer are there where one of its three places is chosen: 1 - (1-a) (1-b) (1-c)."""
+    cost = measured(SPACES["tied"](), "params")
+    first, second, depth = ("first", ("linear",)), ("second", ("linear",)), ("depth", (1, 3))
+    assert cost.parts[depth,] == cost.parts[first,] == cost.parts[second,] == 12
+    assert cost.parts[first, second] == cost.parts[depth, first] == -12
+    assert cost.parts[depth, first, second] == 12
+    # the other blocks of the depth are there only where the first one is
+    assert not any(("depth", (3,)) in part for part in cost.parts)
+
+
 @pytest.mark.parametrize("kind", ["params", "macs"])
-def test_expected_cost_is_the_mean_over_all_architectures(kind: str) -> None:
-    space = SPACES["convolutional"]()
+@pytest.mark.parametrize("name", ["convolutional", "tied"])
+def test_expected_cost_is_the_mean_over_all_architectures(name: str, kind: str) -> None:
+    space = SPACES[name]()
     cost, generator = measured(space, kind), torch.Generator().manual_seed(0)
     weights = {
         group.name: torch.rand(len(group.rows), len(group.candidates), generator=generator, dtype=torch.float64)
@@ -121,7 +166,8 @@ def test_expected_cost_is_the_mean_over_all_architectures(kind: str) -> None:
         return float(torch.stack(factors).prod())
 
     # which inputs are joined costs nothing: six ways to choose two of three in order
-    mean = sum(probability(a) / 6 * count(space, kind, a) for a in every(space))
+    ways = 6 if name == "convolutional" else 1
+    mean = sum(probability(a) / ways * count(space, kind, a) for a in every(space))
     assert_close(float(cost({name: Mixture(table) for name, table in weights.items()})), mean, rtol=1e-12, atol=0)
 
 
@@ -130,6 +176,69 @@ def test_gradient_is_the_difference_that_a_candidate_makes() -> None:
     weights = torch.tensor([[0.2, 0.3, 0.5]], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(measured(space, "macs")({"choice": Mixture(weights)}), weights)
     assert gradient.tolist() == [[18.0, 18.0, 0.0]]
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(description=MODELS, seed=st.integers(0, 9))
+def test_cost_of_random_models_is_that_of_their_networks(description: Description, seed: int) -> None:
+    """Also where one layer, or one choice, stands in several places."""
+    space, generator = ModuleSpace(partial(make_shared, description), example=(WIDTH,)), torch.Generator()
+    costs = {kind: measured(space, kind) for kind in ("params", "macs")}
+    generator.manual_seed(seed)
+    for _ in range(5):
+        architecture = space.sample(generator)
+        mixtures = {key: Mixture(m.weights.double()) for key, m in space.mixtures(architecture).items()}
+        for kind, cost in costs.items():
+            assert cost.of(architecture.values) == float(cost(mixtures)) == count(space, kind, architecture)
+
+
+def make_shared(description: Description) -> nn.Module:
+    """Make the model of a description, with every third linear layer the same one."""
+    model, shared = make(description), nn.Linear(WIDTH, WIDTH)
+    places = [name for name, module in model.named_modules(remove_duplicate=False) if type(module) is nn.Linear]
+    for place in places[::3]:
+        parent, _, name = place.rpartition(".")
+        if model.get_submodule(place).in_features == WIDTH:  # the merging layers are wider
+            setattr(model.get_submodule(parent), name, shared)
+    return model
+
+
+def test_too_many_places() -> None:
+    def model() -> nn.Module:
+        shared = nn.Linear(2, 2)
+        return nn.Sequential(*(OpChoice({"a": shared, "b": nn.Identity()}) for _ in range(13)))
+
+    with pytest.raises(ValueError, match=r"tied across few choices but got one in 13 places .* give those choices one"):
+        measured(ModuleSpace(model, example=(2,)), "params")
+    assert measured(ModuleSpace(model, example=(2,)), "macs").of({str(i): "a" for i in range(13)}) == 13 * 4
+
+
+def test_a_parameter_of_a_choice_itself_is_there_whenever_the_choice_is() -> None:
+    class Tempered(OpChoice):
+        def __init__(self) -> None:
+            super().__init__({"linear": nn.Linear(3, 3), "same": nn.Identity()}, key="inner")
+            self.temperature = nn.Parameter(torch.ones(1))
+            self.gate = nn.Linear(3, 1)
+
+    space = ModuleSpace(lambda: OpChoice({"inner": Tempered(), "none": nn.Identity()}, key="outer"))
+    cost = measured(space, "params")
+    assert cost.of({"outer": "none", "inner": "linear"}) == 0
+    assert cost.of({"outer": "inner", "inner": "same"}) == 1 + 4
+    assert cost.of({"outer": "inner", "inner": "linear"}) == 1 + 4 + 12
+
+
+def test_lazy_layers_need_a_batch_first() -> None:
+    space = ModuleSpace(lambda: nn.Sequential(nn.LazyLinear(3), OpChoice({"linear": nn.LazyLinear(2)})), example=(4,))
+    for kind in ("params", "macs"):
+        with pytest.raises(ValueError, match=r"Expected parameters that have a shape .* run one batch first"):
+            measured(space, kind)
+
+
+def test_an_example_that_the_model_does_not_take() -> None:
+    message = r"the first input of `example`, or of `example_input_array`, .* got torch.float32 \(1, 5\): RuntimeError"
+    with pytest.raises(ValueError, match=message) as caught:
+        measured(ModuleSpace(Twice, example=(5,)), "macs")
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_multiply_adds_need_an_input() -> None:

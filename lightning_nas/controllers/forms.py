@@ -29,7 +29,9 @@ def form_of(decisions: Sequence[Decision]) -> Form:
     nodes = [s for node in range(1, operations) for s in (("input", node), OPERATION)]
     if nodes and shape == [OPERATION, *nodes]:
         return "recurrent"
-    return "micro" if shape and all(_is_micro_cell(_shape(cell)) for cell in _cells(decisions)) else "other"
+    alike = len({decision.choices for decision in decisions if decision.kind == "operation"}) == 1
+    cells = all(_is_micro_cell(_shape(cell)) for cell in _cells(decisions))
+    return "micro" if shape and alike and cells and all("/node" in d.name for d in decisions) else "other"
 
 
 def _is_micro_cell(shape: Shape) -> bool:

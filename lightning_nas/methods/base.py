@@ -104,7 +104,13 @@ class SearchModule(TaskModule, ABC):
         return {name: Mixture(mixture.weights.to(self.device), mixture.active) for name, mixture in mixtures.items()}
 
     def skip_count(self, architecture: Architecture) -> float:
-        """Return the skip connections in the first graph of an architecture: the normal cell, where there are cells."""
+        """Return how many skips an architecture has: flags that are on, or else skip connections in its first graph.
+
+        The first graph is the normal cell, where there are cells.
+        """
+        flags = [decision.name for decision in self.space.decisions if decision.kind == "flag"]
+        if flags:
+            return float(sum(bool(architecture.values[name]) for name in flags))
         first, *_ = self.space.graph(architecture)
         return float(sum(operation in SKIPS for _, _, operation in first.edges))
 

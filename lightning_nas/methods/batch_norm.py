@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -61,15 +62,23 @@ def recalibrate(network: nn.Module, task: Task, batches: Iterable[Any]) -> None:
     """
     norms = [norm for norm in batch_norms(network) if norm.track_running_stats]
     momenta = [norm.momentum for norm in norms]
-    count = 0
-    with evaluating(network):
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.train()
-            norm.momentum = None  # the mean over all batches
-        for count, batch in enumerate(batches, start=1):  # noqa: B007
-            task.evaluate(network, batch)
+    first, rest = _first(batches)
+    try:
+        with evaluating(network):
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.train()
+                norm.momentum = None  # the mean over all batches
+            for batch in chain([first], rest):
+                task.evaluate(network, batch)
+    finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-    if not count:
-        raise ValueError("Expected `batches` to recalibrate with but got none")
+
+
+def _first(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
+    iterator = iter(batches)
+    try:
+        return next(iterator), iterator
+    except StopIteration:
+        raise ValueError("Expected `batches` to recalibrate with but got none") from None

@@ -15,6 +15,7 @@ from lightning_nas.architecture import Architecture
 from lightning_nas.bound_budget import BoundBudget
 from lightning_nas.budget import CostBudget
 from lightning_nas.checks import check_at_least, check_choice, check_positive
+from lightning_nas.methods.alphas import check_finite, check_reached, check_warmup, initial_alphas
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
 from lightning_nas.methods.batches import batch_size, split_streams
@@ -125,15 +126,11 @@ class DartsModule(SearchModule):
         self.automatic_optimization = False
         with fixed_seed(derive_seed(seed, "weights")):
             self.supernet = self.space.supernet(**self.scale)
-        self.space.check_mixable(self.supernet)
+            self.space.check_mixable(self.supernet)
         self.budget = None if budget is None else self._bind(budget)
         self._budget_settings = None if budget is None else dict(vars(budget))
-        generator = torch.Generator().manual_seed(derive_seed(seed, "alphas"))
-        self.alphas = nn.ParameterDict()
-        for group in self.space.groups:
-            initial = 1e-3 * torch.randn(len(group.rows), len(group.candidates), generator=generator)
-            # no gradient is accumulated: the alpha step asks for it, and weight steps must not pay for it
-            self.alphas[group.name] = nn.Parameter(initial, requires_grad=False)
+        self.alphas = nn.ParameterDict(initial_alphas(self.space.groups, seed).items())  # it would sort a dictionary
+        self._first_alpha_step = True
         # plain data only: a checkpoint must load with weights_only
         self.save_hyperparameters(ignore=["space", "task", "scale", "budget", "weights_optimizer", "alphas_optimizer"])
         self.save_hyperparameters({"space": self.space.name, "scale": self.scale})
@@ -147,8 +144,8 @@ class DartsModule(SearchModule):
         """Refuse another budget than that of the search: another architecture would be derived."""
         if self._budget_settings != checkpoint.get("budget"):
             raise ValueError(
-                f"Expected the `budget` of the search, {checkpoint.get('budget')}, but got {self._budget_settings}; give "
-                "it: DartsModule.load_from_checkpoint(path, budget=CostBudget(...))"
+                f"Expected the `budget` of the search, {checkpoint.get('budget')}, but got {self._budget_settings}; "
+                "give it: DartsModule.load_from_checkpoint(path, budget=CostBudget(...))"
             )
 
     def _bind(self, budget: CostBudget) -> BoundBudget:
@@ -169,12 +166,7 @@ class DartsModule(SearchModule):
     def on_fit_start(self) -> None:
         """Check that the schedule has an end, and that the search does not end before it begins."""
         self._schedule_length()
-        epochs = self.trainer.max_epochs
-        if epochs is not None and 0 < epochs <= self.warmup_epochs and not getattr(self.trainer, "fast_dev_run", 0):
-            raise MisconfigurationException(
-                f"Expected more epochs than the {self.warmup_epochs} `warmup_epochs`, in which alphas do not move, "
-                f"but got Trainer(max_epochs={epochs})"
-            )
+        check_warmup(self.trainer, self.warmup_epochs)
 
     def _schedule_length(self) -> int:
         epochs = self.schedule_epochs or self.trainer.max_epochs
@@ -243,6 +235,7 @@ class DartsModule(SearchModule):
 
         def validation_loss(*, frozen: bool) -> Tensor:
             value = loss(architecture_batch, frozen=frozen)
+            self._check_reached(value, alphas)
             return value if self.budget is None else value + self.budget.penalty(self.mixtures(alphas))
 
         mean = partial(mean_over_processes, trainer=self.trainer)
@@ -260,6 +253,12 @@ class DartsModule(SearchModule):
         return second_order.gradient(
             partial(loss, weights_batch, frozen=False), partial(validation_loss, frozen=True), alphas
         )
+
+    def _check_reached(self, loss: Tensor, alphas: Sequence[Tensor]) -> None:
+        # at the first step only: later ones may skip a choice; small supernets of other spaces lack a kind of cell
+        if self._first_alpha_step and isinstance(self.supernet, ModuleSupernet):
+            check_reached(loss, dict(zip(self.alphas, alphas, strict=True)), type(self.supernet.model).__name__)
+        self._first_alpha_step = False
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate the supernet with the current mixture."""
@@ -295,11 +294,7 @@ class DartsModule(SearchModule):
         return replace(self.space.discretize(tables), provenance=provenance)
 
     def _check_alphas(self) -> None:
-        if not all(torch.isfinite(alpha).all() for alpha in self.alphas.values()):
-            raise FloatingPointError(
-                f"Expected finite alphas but got NaN or infinity in epoch {self.current_epoch}: the search has "
-                "diverged; start again with a lower learning rate or a smaller `grad_clip`"
-            )
+        check_finite(self.alphas.values(), self.current_epoch, "a smaller `grad_clip`")
 
     def _network(self, alphas: Sequence[Tensor]) -> Network:
         return partial(self.supernet, mixtures=self.mixtures(alphas))

@@ -1,31 +1,36 @@
 """ENAS (Pham, Guan, Zoph, Le, Dean 2018, arXiv 1802.03268)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch import Tensor
+from torch.optim import Optimizer
 
 from lightning_nas._lightning import LightningOptimizer
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_choice, check_positive
-from lightning_nas.controllers import Controller, LstmController, Reinforce, UniformController, enas_settings, form_of
+from lightning_nas.controllers import Controller, Reinforce
+from lightning_nas.controllers.presets import Preset
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, batch_statistics
 from lightning_nas.methods.batches import batch_size, split_streams
+from lightning_nas.methods.enas_parts import (
+    ControllerName,
+    OptimizerCallable,
+    as_list,
+    controller_adam,
+    learning,
+    make_controller,
+    weights_sgd,
+)
 from lightning_nas.methods.processes import mean_over_processes
 from lightning_nas.methods.schedules import cosine_with_restarts
 from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.tasks.base import Evaluation, Task
-
-OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
-ControllerName = Literal["lstm", "uniform"]
-Preset = Literal["official", "paper"]
 
 
 class EnasModule(SearchModule):
@@ -45,18 +50,21 @@ class EnasModule(SearchModule):
         task: What is learned; by default image classification with the classes that ``scale`` says, or else 10. Its
             ``reward`` is the controller's.
         scale: Size of the supernet, passed to ``space.supernet``.
-        controller: ``"lstm"``, the paper's; ``"uniform"``, random search with shared weights; or one of your own.
-        preset: Settings of controller and REINFORCE: those of the authors' ``"official"`` code, or of the ``"paper"``.
+        controller: ``"lstm"``, the paper's; ``"uniform"``, random search with shared weights; or one of your own, whose
+            parameters take gradients only while it learns.
+        preset: Settings of the controller, the baseline and the optimisers: those of the authors' ``"official"`` code,
+            or of the ``"paper"``.
+        reinforce: Baseline, and weights of entropy and skips; by default those of the preset.
         controller_steps: Steps of the controller an epoch.
         samples_per_step: Architectures whose mean gradient makes a step.
         derive_samples: Architectures among which the best is derived, each epoch.
         reward_batches: Batches of the second part that are kept for rewards during an epoch.
         warmup_epochs: Epochs at the start in which the controller does not learn.
         grad_clip: Norm to which the weights' gradient is clipped, or ``None``.
-        min_learning_rate: Learning rate of the weights at the end of each cosine.
+        min_learning_rate: Learning rate of the weights at the end of each cosine; by default that of the preset.
         restart_epochs: Length of the first cosine of the learning rate; each one is twice as long as the one before.
-        weights_optimizer: Makes the weights' optimiser; by default SGD(lr=0.05, momentum=0.9, nesterov=True,
-            weight_decay=2e-4). Weights that were not sampled rest: they do not even decay.
+        weights_optimizer: Makes the weights' optimiser; by default SGD(lr=0.05, momentum=0.9, nesterov=True) with the
+            decay of the preset. Weights that were not sampled rest: they do not even decay.
         controller_optimizer: Makes the controller's optimiser; by default that of the preset.
         seed: Seed of weights, controller and samples.
 
@@ -80,13 +88,14 @@ class EnasModule(SearchModule):
         scale: Mapping[str, Any] | None = None,
         controller: ControllerName | Controller = "lstm",
         preset: Preset = "official",
+        reinforce: Reinforce | None = None,
         controller_steps: int = 30,
         samples_per_step: int = 10,
         derive_samples: int = 10,
         reward_batches: int = 40,
         warmup_epochs: int = 0,
         grad_clip: float | None = None,
-        min_learning_rate: float = 0.0005,
+        min_learning_rate: float | None = None,
         restart_epochs: int = 10,
         weights_optimizer: OptimizerCallable | None = None,
         controller_optimizer: OptimizerCallable | None = None,
@@ -107,26 +116,24 @@ class EnasModule(SearchModule):
         self.reward_batches = reward_batches
         self.warmup_epochs = warmup_epochs
         self.grad_clip = grad_clip
-        self.min_learning_rate = min_learning_rate
+        self.min_learning_rate = min_learning_rate or (0.0005 if preset == "official" else 0.001)
         self.restart_epochs = restart_epochs
-        self.weights_optimizer = weights_optimizer or partial(
-            SGD, lr=0.05, momentum=0.9, nesterov=True, weight_decay=2e-4
-        )
-        self.controller_optimizer = controller_optimizer or _adam(self.space, preset)
+        self.weights_optimizer = weights_optimizer or weights_sgd(self.space, preset)
+        self.controller_optimizer = controller_optimizer or controller_adam(self.space, preset)
         self.automatic_optimization = False
         with fixed_seed(derive_seed(seed, "weights")):
             self.supernet = self.space.supernet(**self.scale)
-        self.controller = _make_controller(controller, self.space, preset, seed)
+        self.controller = make_controller(controller, self.space, preset, seed)
         # the weights' step must not pay for it, nor DistributedDataParallel wait for its gradient
         self.controller.requires_grad_(False)
-        self.reinforce = Reinforce(order="official" if preset == "official" else "after_use")
+        self.reinforce = reinforce or Reinforce(order="official" if preset == "official" else "after_use")
         first = self.controller.sample(1, make_generator(seed, "first")).choices[0]
         self.register_buffer("best", first.clone())
         self.register_buffer("best_reward", torch.full((), -torch.inf))
         self._held_out: list[Any] = []
         # plain data only: a checkpoint must load with weights_only
         self.save_hyperparameters(
-            ignore=["space", "task", "scale", "controller", "weights_optimizer", "controller_optimizer"]
+            ignore=["space", "task", "scale", "controller", "reinforce", "weights_optimizer", "controller_optimizer"]
         )
         kind = controller if isinstance(controller, str) else None
         self.save_hyperparameters(
@@ -158,22 +165,37 @@ class EnasModule(SearchModule):
         self._weights_step(weights_batch, batch_idx)
         self.examples_seen += self.trainer.world_size * batch_size(weights_batch)
         if self.trainer.is_last_batch:
+            self._check_loss()
             self._teach()
             self._choose()
-            self._held_out.clear()
+
+    def on_train_end(self) -> None:
+        """Choose what is derived also when the last epoch was not finished."""
+        if self._held_out:
+            self._choose()
 
     def _weights_step(self, batch: Any, batch_idx: int) -> None:
-        optimizer = cast("list[LightningOptimizer]", _as_list(self.optimizers()))[0]
-        (architecture,) = self._draw(1, "path", self.current_epoch, batch_idx)
+        optimizer = cast("list[LightningOptimizer]", as_list(self.optimizers()))[0]
+        (architecture,) = self.controller.architectures(self._draw(1, "path", batch_idx))
         evaluation = self._evaluate(architecture, batch)
         optimizer.zero_grad()
         # not manual_backward: DistributedDataParallel would wait for the weights of all other paths
         torch.autograd.backward(evaluation.loss)
-        self._average_gradients()
+        if self.trainer.world_size > 1:
+            self._average_gradients()
         if self.grad_clip is not None:
             self.clip_gradients(optimizer.optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
         optimizer.step()
         self.record("train", evaluation, batch_size(batch))
+        self._train_loss = evaluation.loss.detach()
+
+    def _check_loss(self) -> None:
+        """Raise when the shared weights have diverged: accuracies of NaN are finite."""
+        if not torch.isfinite(self._train_loss):
+            raise FloatingPointError(
+                f"Expected a finite loss but got {float(self._train_loss)} in epoch {self.current_epoch}: the shared "
+                "weights have diverged; start again with a lower learning rate of `weights_optimizer`, or a `grad_clip`"
+            )
 
     def _average_gradients(self) -> None:
         """Average the gradients of the path, which is the same in all processes."""
@@ -188,8 +210,8 @@ class EnasModule(SearchModule):
             return
         means, entropies = [], []
         for step in range(self.controller_steps):
-            with _learning(self.controller):
-                samples = self.controller.sample(self.samples_per_step, self._generator("controller", step))
+            with learning(self.controller):
+                samples = self.controller.evaluate(self._draw(self.samples_per_step, "controller", step))
                 first = step * self.samples_per_step
                 rewards = self._rewards(samples.choices, [self._kept(first + k) for k in range(self.samples_per_step)])
                 self._controller_step(self.reinforce.loss(samples, rewards))
@@ -212,10 +234,11 @@ class EnasModule(SearchModule):
 
     def _choose(self) -> None:
         """Keep the best of some architectures on one batch as what is derived."""
-        choices = self.controller.sample(self.derive_samples, self._generator("derive")).choices
+        choices = self._draw(self.derive_samples, "derive")
         rewards = self._rewards(choices, [self._kept(0)] * len(choices))
         self.best.copy_(choices[int(rewards.argmax())])
         self.best_reward.copy_(rewards.max())
+        self._held_out.clear()
 
     @torch.no_grad()
     def _rewards(self, choices: Tensor, batches: Sequence[Any]) -> Tensor:
@@ -228,11 +251,16 @@ class EnasModule(SearchModule):
             ]
         self.examples_seen += self.trainer.world_size * sum(batch_size(batch) for batch in batches)
         (mean,) = mean_over_processes([torch.stack(rewards)], self.trainer)
+        if not torch.isfinite(mean).all():
+            raise FloatingPointError(
+                f"Expected finite rewards but got {mean.tolist()} in epoch {self.current_epoch}: the shared weights "
+                "have diverged; start again with a lower learning rate of `weights_optimizer`, or a `grad_clip`"
+            )
         return mean
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate the shared weights on a fresh architecture."""
-        (architecture,) = self._draw(1, "validation", self.current_epoch, batch_idx)
+        (architecture,) = self.controller.architectures(self._draw(1, "validation", batch_idx))
         with batch_statistics(self.supernet, self._batch_norms):
             self.record("val", self._evaluate(architecture, batch), batch_size(batch))
 
@@ -262,53 +290,18 @@ class EnasModule(SearchModule):
     def _evaluate(self, architecture: Architecture, batch: Any) -> Evaluation:
         return self.task.evaluate(partial(self.supernet, mixtures=self.mixtures_of(architecture)), batch)
 
-    def _draw(self, n: int, *place: int | str) -> list[Architecture]:
-        with torch.no_grad():
-            return self.controller.architectures(self.controller.sample(n, self._generator(*place)).choices)
-
-    def _generator(self, *place: int | str) -> torch.Generator:
-        return make_generator(self.seed, self.current_epoch, *place)
+    @torch.no_grad()
+    def _draw(self, n: int, *place: int | str) -> Tensor:
+        """Sample architectures; those of the first process, should devices round differently."""
+        choices = self.controller.sample(n, make_generator(self.seed, self.current_epoch, *place)).choices
+        return choices if self.trainer.world_size == 1 else self.trainer.strategy.broadcast(choices)
 
     def _kept(self, index: int) -> Any:
         return self._held_out[index % len(self._held_out)]
 
     def _optimizers(self) -> list[Optimizer]:
-        return cast("list[Optimizer]", _as_list(self.optimizers(use_pl_optimizer=False)))
+        return cast("list[Optimizer]", as_list(self.optimizers(use_pl_optimizer=False)))
 
     @cached_property
     def _batch_norms(self) -> list[BatchNorm]:
         return batch_norms(self.supernet)
-
-
-def _make_controller(
-    controller: ControllerName | Controller, space: SearchSpace, preset: Preset, seed: int
-) -> Controller:
-    if isinstance(controller, Controller):
-        return controller
-    check_choice("controller", controller, get_args(ControllerName))
-    if controller == "uniform":
-        return UniformController(space)
-    return LstmController(space, **enas_settings(space, preset), seed=seed)
-
-
-def _adam(space: SearchSpace, preset: Preset) -> OptimizerCallable:
-    """Return the controller's optimiser, as far as torch has it: TensorFlow adds epsilon at another place."""
-    if preset == "paper":
-        return partial(Adam, lr=3.5e-4)
-    rate = 1e-3 if form_of(space.decisions) == "macro" else 3.5e-3
-    return partial(Adam, lr=rate, betas=(0.0, 0.999), eps=1e-3)
-
-
-@contextmanager
-def _learning(controller: Controller) -> Iterator[None]:
-    """Let the controller's parameters take gradients inside the block."""
-    controller.requires_grad_(True)
-    try:
-        yield
-    finally:
-        controller.requires_grad_(False)
-
-
-def _as_list(optimizers: Any) -> list[Any]:
-    """Return a list: Lightning returns a single optimiser as it is."""
-    return optimizers if isinstance(optimizers, list) else [optimizers]

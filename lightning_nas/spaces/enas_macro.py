@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Architecture, Choice, Decision
+from lightning_nas.architecture import Architecture, Decision, Value
 from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.decision_group import DecisionGroup
@@ -108,7 +108,7 @@ class EnasMacroSpace(SearchSpace):
         words = text.split()
         if len(words) != len(self.decisions):
             raise ValueError(f"Expected {len(self.decisions)} numbers for {self.layers} layers but got {len(words)}")
-        values: dict[str, Choice] = {}
+        values: dict[str, Value] = {}
         for decision, word in zip(self.decisions, words, strict=True):
             numbers = [str(number) for number in range(len(decision.choices))]
             if word not in numbers:
@@ -193,7 +193,7 @@ class EnasMacroSpace(SearchSpace):
 
         Ties go to the earlier operation, and to "off".
         """
-        best: dict[str, Choice] = {}
+        best: dict[str, Value] = {}
         choices = {decision.name: decision.choices for decision in self.decisions}
         for group in self.groups:
             table = weights[group.name].detach().cpu()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Architecture, Choice, Decision
+from lightning_nas.architecture import Architecture, Decision, Value
 from lightning_nas.checks import check_at_least, check_choice, check_fraction, check_scale
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.decision_group import DecisionGroup
@@ -98,7 +98,7 @@ class EnasMicroSpace(SearchSpace):
         return tuple((int(values[f"{at}/input{k}"]), str(values[f"{at}/operation{k}"])) for at, k in places)
 
     def _architecture(self, cells: Mapping[str, tuple[Pair, ...]], provenance: Mapping[str, Any]) -> Architecture:
-        values: dict[str, Choice] = {}
+        values: dict[str, Value] = {}
         for cell, pairs in cells.items():
             for index, (source, operation) in enumerate(pairs):
                 node, k = divmod(index, 2)

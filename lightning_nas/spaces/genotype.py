@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lightning_nas.architecture import Architecture, Choice
+from lightning_nas.architecture import Architecture, Value
 
 CELLS = ("normal", "reduce")
 Node = list[tuple[str, int]]  # an (operation, input) pair for each of its two inputs
@@ -28,9 +28,9 @@ def read_cells(architecture: Architecture, nodes: int) -> dict[str, list[Node]]:
     return {cell: [[pair(cell, node, k) for k in range(2)] for node in range(nodes)] for cell in CELLS}
 
 
-def write_cells(cells: Mapping[str, Sequence[Node]]) -> dict[str, Choice]:
+def write_cells(cells: Mapping[str, Sequence[Node]]) -> dict[str, Value]:
     """Return the decision values that ``read_cells`` reads."""
-    values: dict[str, Choice] = {}
+    values: dict[str, Value] = {}
     for cell, nodes in cells.items():
         for index, node in enumerate(nodes):
             for k, (operation, j) in enumerate(node):

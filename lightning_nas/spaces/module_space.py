@@ -1,5 +1,6 @@
 """Any model of the user's as a search space."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Architecture, Choice, Decision
+from lightning_nas.architecture import Architecture, Decision, Value
 from lightning_nas.modes import evaluating
 from lightning_nas.seeding import fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.choices.apply import replace_choices
+from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap, slot_names
 from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.graph import CellGraph
-from lightning_nas.spaces.inputs import Example, as_inputs
+from lightning_nas.spaces.inputs import Example, as_inputs, example_named
+from lightning_nas.spaces.lazy import check_initialised
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.module_supernet import ModuleSupernet
 
@@ -28,15 +31,16 @@ class ModuleSpace(SearchSpace):
 
     Args:
         factory: Makes a new model each time, always with the same choices: a class of yours, say. Its arguments, each
-            with a default, are the ``scale`` of ``build`` and ``supernet``.
-        name: Name of the space in architecture files; by default ``"module:"`` and the name of the factory.
+            with a default, are the ``scale`` of ``build`` and ``supernet``. Models may share frozen parameters only.
+        name: Name of the space in architecture files; by default ``"module:"`` and the class of the model, or the name
+            of the factory if that class is not of your own, such as ``nn.Sequential``.
         example: An input of the model: a tensor, a tuple of positional or a dictionary of named ones; or the shape of
             one input, such as ``(3, 32, 32)``. With it methods check at once that candidates can be mixed, and can
-            count multiply-adds.
+            count multiply-adds: those of the first input, if it is a batch along the first dimension.
 
     Raises:
         ValueError: If the model has no choices, or choices of equal key differ.
-        TypeError: If ``factory`` does not make a module.
+        TypeError: If ``factory`` does not make a module, or needs arguments.
 
     Example:
         >>> from lightning_nas.spaces import OpChoice
@@ -61,10 +65,12 @@ class ModuleSpace(SearchSpace):
         example: Example | None = None,
     ) -> None:
         self.factory = factory
-        self._name = f"module:{_name_of(factory)}" if name is None else name
         self.example = None if example is None else as_inputs(example)
         with fixed_seed(0):  # building a model must not disturb the random numbers of the user
-            self._choices = ChoiceMap(self._make({}))
+            model = self._make({})
+        self._name = f"module:{_name_of(factory, model)}" if name is None else name
+        self._choices = ChoiceMap(model)
+        self._parameters = set(model.parameters())
 
     @property
     def name(self) -> str:
@@ -108,7 +114,7 @@ class ModuleSpace(SearchSpace):
         self.validate(architecture)
         chosen = self._choices.chosen(architecture.values)
         computed = {place.key for place in self._choices.computed(architecture.values)}
-        values: dict[str, Choice] = {}
+        values: dict[str, Value] = {}
         for key, choice in self._choices.choices.items():
             kept = chosen[key] if key in computed else choice.values[: choice.slots]
             ordered = kept if choice.ordered else sorted(kept)
@@ -129,11 +135,14 @@ class ModuleSpace(SearchSpace):
             architecture: A member of this space.
             auxiliary: Without effect.
             weights_from: A supernet of this space; the model gets its scale and its weights.
-            scale: Arguments of the factory.
+            scale: Arguments of the factory; with ``weights_from`` they are those of the supernet.
         """
         self.validate(architecture)
         supernet = None if weights_from is None else self._own_supernet(weights_from)
-        scale = scale if supernet is None else supernet.scale
+        if supernet is not None:
+            if scale not in ({}, supernet.scale):
+                raise ValueError(f"Expected the scale {supernet.scale} of `weights_from` but got {scale}")
+            scale = supernet.scale
         model = self._make(scale)
         choices = self._same_choices(model, scale)
         if supernet is not None:
@@ -149,6 +158,7 @@ class ModuleSpace(SearchSpace):
             raise ValueError(
                 f"Expected `weights_from` to be a supernet of {self.name!r} but got one that decides {names}"
             )
+        check_initialised(supernet)
         return supernet
 
     def supernet(self, **scale: Any) -> ModuleSupernet:
@@ -157,6 +167,14 @@ class ModuleSpace(SearchSpace):
         return ModuleSupernet(model, self._same_choices(model, scale), scale)
 
     def _make(self, scale: Mapping[str, Any]) -> nn.Module:
+        try:
+            inspect.signature(self.factory).bind(**scale)
+        except TypeError as error:
+            given = f"with {dict(scale)}" if scale else "without arguments"
+            raise TypeError(
+                f"Expected `factory` to be called {given} but got: {error}; give its arguments defaults, or use "
+                "functools.partial"
+            ) from error
         model = self.factory(**scale)
         if not isinstance(model, nn.Module):
             raise TypeError(f"Expected `factory` to make an nn.Module but got {type(model).__name__}")
@@ -166,6 +184,12 @@ class ModuleSpace(SearchSpace):
         choices = ChoiceMap(model)
         if set(choices.choices.values()) & set(self._choices.choices.values()):
             raise ValueError("Expected `factory` to make a new model each time but got the same choices again")
+        trained = (name for name, p in model.named_parameters() if p.requires_grad and p in self._parameters)
+        if shared := list(trained):
+            raise ValueError(
+                f"Expected `factory` to make new weights each time but got {shared} again; freeze what models share, "
+                "by requires_grad_(False)"
+            )
         if choices.decisions != self.decisions:
             own, other = set(self.decisions), set(choices.decisions)
             different = sorted({decision.name for decision in own ^ other}) or "another order"
@@ -176,12 +200,15 @@ class ModuleSpace(SearchSpace):
         return choices
 
     def check_mixable(self, supernet: nn.Module) -> None:
-        """Raise a ``ValueError`` that names the choice whose candidates cannot be mixed; it takes an ``example``."""
+        """Raise a ``ValueError`` that names the choice whose candidates cannot be mixed; it takes an ``example``.
+
+        Lazy layers get their shapes, and random weights.
+        """
         if self.example is None:
             return
         shapes = {group.name: (len(group.rows), len(group.candidates)) for group in self.groups}
         uniform = {name: Mixture(torch.full(shape, 1 / shape[1])) for name, shape in shapes.items()}
-        with evaluating(supernet), fixed_seed(0), torch.no_grad():
+        with evaluating(supernet), torch.no_grad(), example_named(f"the `example` of {self.name!r}", self.example):
             supernet(*self.example.positional, mixtures=uniform, **self.example.named)
 
     def discretize(self, weights: Mapping[str, Tensor]) -> Architecture:
@@ -214,6 +241,8 @@ def _inherit(model: nn.Module, other: nn.Module) -> None:
         own.requires_grad_(theirs.requires_grad)
 
 
-def _name_of(factory: Callable[..., nn.Module]) -> str:
-    name: str = getattr(getattr(factory, "func", factory), "__name__", type(factory).__name__)
+def _name_of(factory: Callable[..., nn.Module], model: nn.Module) -> str:
+    own = not type(model).__module__.startswith("torch.") and not isinstance(model, Choice)
+    made: Any = type(model) if own else getattr(factory, "func", factory)
+    name: str = getattr(made, "__name__", type(factory).__name__)
     return "model" if name == "<lambda>" else name

@@ -37,6 +37,8 @@ class Task(ABC):
     def reward(self, evaluation: Evaluation) -> Tensor:
         """Return how good the network is on a batch, for a controller: the objective's metric, less is worse."""
         name, mode = self.objective
+        if name == "val/loss":
+            return -evaluation.loss.detach()
         metric = self.metrics()[name.removeprefix("val/")].to(evaluation.predictions.device)
         value: Tensor = metric(evaluation.predictions, evaluation.targets)
         return value if mode == "max" else -value

@@ -46,7 +46,7 @@ class Regression(Task):
         if predictions.shape != targets.shape:  # the loss would silently compare everything with everything
             raise ValueError(
                 f"Expected predictions of the targets' shape {tuple(targets.shape)} but got "
-                f"{tuple(predictions.shape)}; let the network end in .squeeze(-1), or reshape the targets in the data set"
+                f"{tuple(predictions.shape)}; let the network end in .squeeze(-1), or reshape the targets"
             )
         # what autocast returns has three digits: targets are not rounded to that
         predictions = predictions.to(torch.promote_types(predictions.dtype, torch.float32))

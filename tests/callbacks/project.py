@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_nas import DifferentiableSearch, OpChoice, RepeatChoice
 from lightning_nas._lightning import pl
+from lightning_nas.callbacks.architecture_stream import ArchitectureStream
 from lightning_nas.seeding import fixed_seed
 
 Hook = Callable[..., Any]
@@ -47,8 +48,22 @@ def architecture(batch_size: int = 4, *, shuffle: bool = False, count: int = 12)
     return DataLoader(examples(1, count), batch_size, shuffle=shuffle)
 
 
+def architecture_batches(count: int, epoch: int = 0) -> list[list[Tensor]]:
+    """The first batches of an epoch, as a search of seed 0 sees them."""
+    stream = ArchitectureStream(architecture(), seed=0)
+    return [stream.batch(epoch, number) for number in range(count)]
+
+
 def validation() -> DataLoader[Any]:
     return DataLoader(examples(2), 16)
+
+
+class Data(pl.LightningDataModule):
+    def train_dataloader(self) -> Any:
+        return training()
+
+    def val_dataloader(self) -> Any:
+        return validation()
 
 
 class Project(pl.LightningModule):

@@ -55,15 +55,23 @@ def test_every_pass_is_whole_and_in_an_order_of_its_own() -> None:
     assert joined(numbers(other, 0, k) for k in range(3)) != passes[0]
 
 
-def test_order_is_kept_when_the_loader_keeps_it() -> None:
+def test_a_sequential_loader_is_shuffled_like_any_other() -> None:
+    sequential, shuffled = (ArchitectureStream(loader(shuffle=shuffle), seed=1) for shuffle in (False, True))
+    for place in [(0, 0), (0, 4), (2, 1)]:
+        assert numbers(sequential, *place) == numbers(shuffled, *place)
+
+
+def test_all_examples_have_their_turn_in_epochs_that_are_shorter_than_the_loader() -> None:
     stream = ArchitectureStream(loader(shuffle=False), seed=1)
-    assert [numbers(stream, 0, k) for k in (0, 1, 2, 3)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [0, 1, 2, 3]]
+    seen = joined(numbers(stream, epoch, 0) for epoch in range(60))
+    counts = [seen.count(example) for example in range(12)]
+    assert sum(counts) == 60 * 4
+    assert min(counts) >= 10  # 20 each, on average
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_processes_share_a_larger_batch(shuffle: bool) -> None:
-    one = ArchitectureStream(loader(shuffle=shuffle), seed=1)
-    two = [ArchitectureStream(loader(shuffle=shuffle, batch_size=2), 1, rank, 2) for rank in (0, 1)]
+def test_processes_share_a_larger_batch() -> None:
+    one = ArchitectureStream(loader(), seed=1)
+    two = [ArchitectureStream(loader(batch_size=2), 1, rank, 2) for rank in (0, 1)]
     for place in [(0, 0), (0, 1), (0, 5), (3, 2)]:
         assert sorted(joined(numbers(stream, *place) for stream in two)) == sorted(numbers(one, *place))
 
@@ -76,8 +84,10 @@ def test_part_of_the_data_by_a_subset_sampler() -> None:
 
 
 def test_batches_of_one_example() -> None:
-    stream = ArchitectureStream(loader(batch_size=1, shuffle=False), seed=1)
-    assert [numbers(stream, 0, k) for k in range(3)] == [[0], [1], [2]]
+    stream = ArchitectureStream(loader(batch_size=1), seed=1)
+    batches = [numbers(stream, 0, k) for k in range(12)]
+    assert {len(batch) for batch in batches} == {1}
+    assert sorted(joined(batches)) == list(range(12))
 
 
 @pytest.mark.parametrize("persistent", [False, True])

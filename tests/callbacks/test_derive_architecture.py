@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from lightning_nas import Architecture, DartsModule, DeriveArchitecture, DigitsDataModule, RetrainModule
+from lightning_nas import (
+    Architecture,
+    DartsModule,
+    DeriveArchitecture,
+    DigitsDataModule,
+    ModuleSpace,
+    OpChoice,
+    Regression,
+    RetrainModule,
+)
 from lightning_nas._lightning import pl
 from lightning_nas.costs import count_multiply_adds, count_parameters
 
@@ -65,6 +75,38 @@ def test_logs_the_costs_of_the_derived_network(tmp_path: Path) -> None:
     network = module.space.build(module.derive(), **SCALE)  # type: ignore[arg-type]  # the scale is not typed
     assert trainer.callback_metrics["derived/params"] == count_parameters(network)
     assert trainer.callback_metrics["derived/macs"] == count_multiply_adds(network, torch.zeros(1, 1, 8, 8))
+
+
+class Own(nn.Module):
+    """Its first layer is lazy, it has a tensor that torch does not know of, and one layer stands in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.layer = nn.LazyLinear(4), nn.Linear(4, 4)
+        self.act = OpChoice({"relu": nn.ReLU(), "linear": nn.Sequential(nn.ReLU(), self.layer)}, key="act")
+        self.mask = torch.ones(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.layer(self.act(self.first(x)) * self.mask)
+        return output
+
+
+def test_costs_of_a_model_of_ones_own_for_one_input(tmp_path: Path) -> None:
+    """Whatever the model and the example are like."""
+    module = DartsModule(ModuleSpace(Own, example=torch.zeros(5, 3)), Regression(), order="first")
+    callback = DeriveArchitecture(tmp_path)
+    for value, macs in (("relu", 12 + 16), ("linear", 12 + 2 * 16)):
+        costs = callback.costs(module, Architecture(module.space.name, {"act": value}))
+        assert costs == {"derived/params": 16 + 20, "derived/macs": macs}
+
+
+def test_an_input_shape_that_the_model_does_not_take(tmp_path: Path) -> None:
+    space = ModuleSpace(lambda: nn.Sequential(nn.Linear(3, 4), OpChoice({"relu": nn.ReLU(), "tanh": nn.Tanh()})))
+    module, callback = DartsModule(space, Regression(), order="first"), DeriveArchitecture(tmp_path, input_shape=(5,))
+    message = r"the first input of `input_shape`, or of the space's `example`, .* torch.float32 \(1, 5\): RuntimeError"
+    with pytest.raises(ValueError, match=message) as caught:
+        callback.costs(module, module.derive())
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_derives_at_the_asked_epochs_and_at_the_end(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.callbacks.project import (
     Project,
     alphas,
     architecture,
+    architecture_batches,
     examples,
     fit,
     initial_alphas,
@@ -51,7 +52,7 @@ def test_gradient_is_that_of_the_other_batch_at_the_weights_before_the_step(tmp_
     search = searching(tmp_path, optimizer=sgd(1.0))
     before = initial_alphas(tmp_path, precision="64-true")
     fit(Project(), [search], epochs=1, limit_train_batches=1, precision="64-true")
-    x, y = (tensor.double() for tensor in batches(architecture())[0])
+    x, y = (tensor.double() for tensor in architecture_batches(1)[0])
     project = Project().double()
     for key, table in before.items():
         for column in range(table.shape[1]):
@@ -73,9 +74,8 @@ def test_training_is_a_plain_loop_of_two_optimisers(tmp_path: Path) -> None:
     project = Project()
     tables = {key: table.requires_grad_() for key, table in before.items()}
     own, outer = SGD(project.parameters(), lr=0.1, momentum=0.9), Adam(tables.values(), lr=0.1)
-    for _ in range(3):
-        for number, (x, y) in enumerate(batches(training())):
-            other = batches(architecture())[number % 3]  # the shorter stream starts again
+    for epoch in range(3):
+        for (x, y), other in zip(batches(training()), architecture_batches(4, epoch), strict=True):
             outer.zero_grad()
             torch.autograd.backward(plain_loss(project, tables, *other))
             outer.step()

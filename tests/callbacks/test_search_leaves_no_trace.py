@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from tests.callbacks.project import (
     FILTERS,
     Project,
     architecture,
+    architecture_batches,
     equal_and_fixed,
     fit,
     mse,
@@ -48,6 +50,9 @@ class Rich(Project):
         self.calls = 0
         self.plain = torch.zeros(())
         self.indices: list[int] = []
+        self.by_class = np.zeros(2)
+        self.generators = {"torch": torch.Generator().manual_seed(0), "numpy": np.random.default_rng(0)}
+        self.unregistered: dict[str, Any] = {"mean": MeanMetric(), "several": [MeanMetric()]}
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(self.norm(x))
@@ -59,6 +64,11 @@ class Rich(Project):
         self.plain += 1
         self.calls += 1
         self.indices.append(batch_idx)
+        self.by_class += 1
+        generators: Any = self.generators
+        self.drawn = [float(torch.rand((), generator=generators["torch"])), generators["numpy"].random()]
+        for metric in (self.unregistered["mean"], *self.unregistered["several"]):
+            metric.update(loss.detach())
         self.outputs.append(float(loss.detach()))
         self.by_name["loss"].append(float(loss.detach()))
         self.last_loss = loss.detach()
@@ -79,6 +89,7 @@ class Rich(Project):
         listed: Any = self.listed[0]
         values = {"listed": listed.compute(), "outputs": torch.tensor(sum(self.outputs))}
         values |= {"c1": collection["MeanSquaredError"].compute(), "c2": collection["MeanMetric"].compute()}
+        values |= {"u1": self.unregistered["mean"].compute(), "u2": self.unregistered["several"][0].compute()}
         self.log_dict({**values, "calls": float(self.calls), "plain": self.plain, "average": self.average})
 
     def configure_optimizers(self) -> Any:
@@ -103,9 +114,10 @@ def test_training_is_bit_identical_when_alphas_are_equal_and_stay(tmp_path: Path
     assert weights(found).keys() == weights(module).keys()
     for name, value in weights(module).items():
         assert torch.equal(weights(found)[name], value), name
-    for name in ("outputs", "by_name", "calls", "indices"):
+    for name in ("outputs", "by_name", "calls", "indices", "drawn"):
         assert getattr(found, name) == getattr(module, name)
     assert found.indices == [0, 1, 2, 3] * 2
+    assert found.by_class.tolist() == module.by_class.tolist() == [8, 8]
     assert torch.equal(found.last_loss, module.last_loss)
     # what Lightning or the module itself has sent to the logger, but for the columns of the search
     rows, without = (_rows(tmp_path / "run" / name / "metrics.csv") for name in ("True", "False"))
@@ -160,7 +172,7 @@ TRANSFER = ["on_before_batch_transfer", "transfer_batch_to_device", "on_after_ba
 @pytest.mark.parametrize(
     ("loss", "extra"),
     [
-        (lambda module, batch: batch[0].sum() * module.activation(batch[0]).sum(), []),
+        (lambda module, batch: module.blocks(module.activation(module.first(batch[0]))).sum(), []),
         (None, ["training_step", "forward"]),
     ],
 )
@@ -243,7 +255,7 @@ def test_own_hooks_bring_the_batch_to_the_device(tmp_path: Path) -> None:
         targets.append(batch[1])
         return mse(module, batch)
 
-    _, y = next(iter(architecture()))
+    ((_, y),) = architecture_batches(1)
     fit(Own(), [searching(tmp_path, loss=loss)], epochs=1)
     fit(Project(), [searching(tmp_path, loss=loss)], epochs=1, datamodule=Data())
     assert torch.equal(targets[0], 2 * y + 1)

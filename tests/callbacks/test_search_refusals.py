@@ -6,21 +6,27 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.optim import SGD
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, WeightedRandomSampler
 
-from lightning_nas import Architecture, DifferentiableSearch, apply_architecture
+from lightning_nas import Architecture, CostBudget, DifferentiableSearch, OpChoice, apply_architecture
 from lightning_nas._lightning import MisconfigurationException, pl
 from tests.callbacks.project import (
     FILTERS,
+    QUIET,
     Project,
     alphas,
     architecture,
     examples,
     fit,
+    initial_alphas,
     mse,
     searching,
     sgd,
+    validation,
 )
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in FILTERS]
@@ -48,10 +54,104 @@ def test_no_choices_are_refused(tmp_path: Path) -> None:
         fit(module, [searching(tmp_path)])
 
 
+def test_what_was_decided_can_be_validated_with_the_callback(tmp_path: Path) -> None:
+    search = searching(tmp_path, optimizer=sgd(1.0))
+    fit(module := Project(), [search])
+    found = apply_architecture(module, search.derive())
+    trainers = pl.Trainer(**QUIET), pl.Trainer(callbacks=[search], **QUIET)
+    plain, result = (trainer.validate(found, validation(), verbose=False) for trainer in trainers)
+    assert plain == result
+
+
+class OtherTrainer(pl.Trainer):
+    """A user's own kind of Trainer."""
+
+
+def test_trainer_of_the_other_package_is_refused(tmp_path: Path) -> None:
+    (other,) = {"lightning.pytorch", "pytorch_lightning"} - {pl.__name__}
+    # stands for it: the process must not import both packages
+    trainer = type("Trainer", (), {"__module__": f"{other}.trainer.trainer"})()
+    message = rf"Expected a Trainer of {pl.__name__},.*but got one of {other}.trainer.trainer;.*before lightning_nas"
+    for stage in ("fit", "validate"):
+        with pytest.raises(MisconfigurationException, match=message):
+            searching(tmp_path).setup(trainer, Project(), stage)
+    searching(tmp_path).setup(OtherTrainer(**QUIET), Project(), "fit")
+
+
+def test_step_that_steps_is_refused(tmp_path: Path) -> None:
+    class Scheduling(Project):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            cast("Any", self.lr_schedulers()).step()
+            return super().training_step(batch, batch_idx)
+
+        def configure_optimizers(self) -> Any:
+            optimizer = SGD(self.parameters(), lr=0.1)
+            return [optimizer], [{"scheduler": StepLR(optimizer, 1), "interval": "step", "frequency": 1000}]
+
+    message = r"leaves steps to the Trainer but it called StepLR.step\(\);.*DifferentiableSearch\(loss=...\)"
+    with pytest.raises(MisconfigurationException, match=message):
+        fit(Scheduling(), [searching(tmp_path)])
+
+
 def test_choices_that_the_loss_does_not_use_are_refused(tmp_path: Path) -> None:
     search = searching(tmp_path, loss=lambda module, batch: module.first(batch[0]).sum())
-    with pytest.raises(MisconfigurationException, match=r"Expected the loss to depend on a choice of Project"):
+    message = r"the loss of Project to depend on all choices but it does not on \['activation', 'depth'\]: they are not"
+    with pytest.raises(MisconfigurationException, match=message):
         fit(Project(), [search])
+
+
+class Checkpointed(Project):
+    """Computes its second choice inside of activation checkpointing."""
+
+    def __init__(self, use_reentrant: bool) -> None:
+        super().__init__()
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = checkpoint(self.blocks, self.activation(self.first(x)), use_reentrant=self.use_reentrant)
+        output: Tensor = self.last(hidden)
+        return output
+
+
+def test_reentrant_checkpointing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MisconfigurationException, match=r"does not on \['depth'\].*use_reentrant=True"):
+        fit(Checkpointed(use_reentrant=True), [searching(tmp_path)])
+
+
+@pytest.mark.parametrize("budget", [None, CostBudget("params", weight=0.1)])
+def test_a_budget_does_not_hide_what_is_not_used(tmp_path: Path, budget: CostBudget | None) -> None:
+    module = Project()
+    module.unused = OpChoice({"a": nn.Linear(4, 4), "b": nn.Identity()}, key="unused")
+    module.single = OpChoice({"a": nn.Linear(4, 4)}, key="single")  # nothing to choose
+    with pytest.raises(MisconfigurationException, match=r"does not on \['unused'\]"):
+        fit(module, [searching(tmp_path, budget=budget)])
+
+
+def test_other_checkpointing_changes_nothing(tmp_path: Path) -> None:
+    checkpointed, plain = (searching(tmp_path, optimizer=sgd(1.0)) for _ in range(2))
+    fit(Checkpointed(use_reentrant=False), [checkpointed])
+    fit(Project(), [plain])
+    for key, table in alphas(plain).items():
+        assert torch.equal(alphas(checkpointed)[key], table)
+
+
+def test_choices_behind_weights_that_start_at_zero_are_searched(tmp_path: Path) -> None:
+    module, search = Project(), searching(tmp_path, optimizer=sgd(1.0))
+    nn.init.zeros_(module.last.weight)
+    fit(module, [search], epochs=1)
+    assert not torch.equal(alphas(search)["depth"], initial_alphas(tmp_path)["depth"])
+
+
+def test_a_choice_may_be_skipped_later(tmp_path: Path) -> None:
+    class Skipping(Project):
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.activation(self.first(x))
+            output: Tensor = self.last(hidden if self.current_epoch else self.blocks(hidden))
+            return output
+
+    search = searching(tmp_path, optimizer=sgd(1.0))
+    fit(Skipping(), [search], epochs=2)
+    assert search.derive().provenance["epoch"] == 1
 
 
 class Manual(Project):

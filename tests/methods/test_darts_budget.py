@@ -97,6 +97,31 @@ def test_a_space_without_choices_is_refused() -> None:
         DartsModule("darts?nodes=1", scale={"channels": 4, "layers": 3}, budget=CostBudget(target=1e6))
 
 
+def test_multiply_adds_are_those_of_one_input() -> None:
+    space = ModuleSpace(network, example=torch.zeros(32, 4))
+    budget = DartsModule(space, Regression(), order="first", budget=CostBudget(target=100)).budget
+    assert budget is not None
+    assert budget.cost.of({"place0": "small", "place1": "small"}) == 2 * COSTS["small"] + 4
+
+
+def test_lazy_layers_count_once_they_have_a_shape() -> None:
+    class Lazy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.LazyLinear(2)
+            self.act = OpChoice({"same": nn.Identity(), "linear": nn.LazyLinear(2)}, key="act")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.act(self.first(x))
+            return output
+
+    for cost, expected in (("params", 8 + 6), ("macs", 6 + 4)):
+        space, wanted = ModuleSpace(Lazy, example=(3,)), CostBudget(cost, weight=1.0)  # type: ignore[arg-type]  # a str
+        module = DartsModule(space, Regression(), order="first", budget=wanted)
+        assert module.budget is not None
+        assert module.budget.cost.of({"act": "linear"}) == expected
+
+
 def test_multiply_adds_need_an_example() -> None:
     with pytest.raises(ValueError, match="Expected an example input"):
         DartsModule(ModuleSpace(network), Regression(), budget=CostBudget(target=100))

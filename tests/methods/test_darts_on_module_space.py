@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import SGD
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MeanAbsoluteError, Metric
 
-from lightning_nas._lightning import CombinedLoader, pl
+from lightning_nas._lightning import CombinedLoader, MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.methods import DartsModule, RetrainModule, SearchModule
+from lightning_nas.methods.alphas import initial_alphas
 from lightning_nas.spaces import Choice, InputChoice, ModuleSpace, OpChoice, RepeatChoice
 from lightning_nas.tasks import Classification, Evaluation, Regression, Task
 from lightning_nas.testing import SearchModuleContract
@@ -262,7 +264,7 @@ def recurrent() -> nn.Module:
     ("factory", "message"),
     [
         (widths, r"got {'narrow': \(\d, 1\), 'wide': \(\d, 3\)} in OpChoice 'width'$"),
-        (recurrent, r"got {'gru': 'tuple', 'linear': \(\d, 4\)} in OpChoice '1'$"),
+        (recurrent, r"got {'gru': 'tuple', 'linear': \(\d, 4\)} in OpChoice '1'; wrap \['gru'\] so that each"),
     ],
 )
 class TestNotMixable:
@@ -275,3 +277,69 @@ class TestNotMixable:
         data: Any = torch.utils.data.TensorDataset(torch.zeros(4, 4), torch.zeros(4))
         with pytest.raises(ValueError, match=message):
             run(module, data)
+
+
+# ---------------------------------------------------------------- choices that the loss does not reach
+
+
+class Checkpointed(nn.Module):
+    """Computes a choice inside of activation checkpointing."""
+
+    def __init__(self, reentrant: bool | None = None, zero: bool = False) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.first, self.act, self.head = nn.Linear(4, 6), activation(), nn.Linear(6, 1)
+        if zero:
+            nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        if self.reentrant is None:
+            return cast("Tensor", self.head(self.act(hidden)))
+        return cast("Tensor", self.head(checkpoint(self.act, hidden, use_reentrant=self.reentrant)))
+
+
+def alphas_after(space: ModuleSpace, order: Any = "first", **scale: Any) -> dict[str, Tensor]:
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    alphas = partial(SGD, lr=1.0)
+    module = DartsModule(space, Regression(), order=order, scale=scale, alphas_optimizer=alphas)
+    run(module, torch.utils.data.TensorDataset(x, x.sum(1)))
+    return {key: table.detach().clone() for key, table in module.alphas.items()}
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+class TestUnreachedChoices:
+    def test_reentrant_checkpointing_is_refused(self, order: str) -> None:
+        first = (
+            r"loss of Checkpointed to depend on all choices but it does not on \['activation'\]: .*use_reentrant=True"
+        )
+        message = first if order == "first" else "When use_reentrant=True, torch.utils.checkpoint is incompatible"
+        with pytest.raises((MisconfigurationException, RuntimeError), match=message):
+            alphas_after(ModuleSpace(Checkpointed), order, reentrant=True)
+
+    def test_other_checkpointing_changes_nothing(self, order: str) -> None:
+        checkpointed, plain = (alphas_after(ModuleSpace(Checkpointed), order, reentrant=kind) for kind in (False, None))
+        assert_close(checkpointed, plain)
+
+    def test_a_choice_that_is_not_called_is_refused(self, order: str) -> None:
+        class Idle(Checkpointed):
+            def __init__(self) -> None:
+                super().__init__()
+                self.idle = OpChoice({"a": nn.Linear(6, 6), "b": nn.Identity()}, key="idle")
+                self.single = OpChoice({"a": nn.Linear(6, 6)}, key="single")  # nothing to choose
+
+        with pytest.raises(MisconfigurationException, match=r"the loss of Idle .* does not on \['idle'\]"):
+            alphas_after(ModuleSpace(Idle), order)
+
+    def test_a_gradient_of_zero_is_fine(self, order: str) -> None:
+        """Behind weights that start at zero the first gradient is zero, and later ones are not."""
+        space = ModuleSpace(Checkpointed)
+        initial = initial_alphas(space.groups, 0)["activation"]
+        assert not torch.equal(alphas_after(space, order, zero=True)["activation"], initial)
+
+
+def test_a_kind_of_cell_that_a_small_supernet_lacks_is_fine() -> None:
+    module = DartsModule("darts", scale={"layers": 1, "channels": 4}, order="first")
+    images: Any = torch.utils.data.TensorDataset(torch.randn(4, 3, 8, 8), torch.arange(4))
+    run(module, images, max_epochs=1, limit_val_batches=0)
+    assert torch.isfinite(module.alphas["normal"]).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_nas.architecture import Architecture, Choice
+from lightning_nas.architecture import Architecture, Value
 from lightning_nas.spaces import DartsSpace, NasBench201Space, SearchSpace
 from lightning_nas.spaces.darts import PRIMITIVES
 from lightning_nas.spaces.genotype import CELLS
@@ -61,7 +61,7 @@ def architecture(normal: list[tuple[str, int]] = NORMAL, reduce: list[tuple[str,
     return TINY.from_genotype(normal, reduce)
 
 
-def one_choice(space: DartsSpace, cell: str) -> dict[str, Choice]:
+def one_choice(space: DartsSpace, cell: str) -> dict[str, Value]:
     """Return a valid choice for a cell."""
     drawn = space.sample(torch.Generator().manual_seed(0)).values
     return {name: value for name, value in drawn.items() if name.startswith(cell)}

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from lightning_nas import DartsModule, Regression
 from lightning_nas.architecture import Architecture, Decision
 from lightning_nas.spaces import Choice, InputChoice, ModuleSpace, NasBench201Space, OpChoice, RepeatChoice
+from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.testing import SpaceContract
 
 Values = dict[str, str | int]
@@ -359,6 +362,29 @@ class TestInheritance:
         assert (built.low.weight.dtype, built.high.weight.dtype) == (torch.bfloat16, torch.float64)
         assert built.scale.tolist() == [3]
 
+    def test_another_scale_is_refused(self) -> None:
+        space = ModuleSpace(Everything)
+        supernet = space.supernet(channels=3)
+        assert space.build(HAND, weights_from=supernet, channels=3).stem[0].out_channels == 3  # type: ignore[index,union-attr]
+        message = r"Expected the scale {'channels': 3} of `weights_from` but got {'channels': 5}"
+        with pytest.raises(ValueError, match=message):
+            space.build(HAND, weights_from=supernet, channels=5)
+
+    def test_lazy_layers(self) -> None:
+        def model() -> nn.Module:
+            return nn.Sequential(nn.LazyLinear(3), activation(), nn.LazyLinear(2))
+
+        space = ModuleSpace(model)
+        architecture, supernet, x = (
+            Architecture(space.name, {"activation": "tanh"}),
+            space.supernet(),
+            torch.randn(2, 4),
+        )
+        with pytest.raises(ValueError, match=r"a shape but got \['model.0.weight', .* of lazy layers; run one batch"):
+            space.build(architecture, weights_from=supernet)
+        expected = supernet(x, space.mixtures(architecture))
+        assert_close(space.build(architecture, weights_from=supernet)(x), expected)
+
     def test_anything_but_a_supernet_is_refused(self) -> None:
         space = ModuleSpace(Everything)
         for other in (Everything(), NasBench201Space().supernet(channels=4, cells=1)):
@@ -414,6 +440,48 @@ class TestFactories:
         assert ModuleSpace(partial(lambda width: activation(), 3)).name == "module:model"
         assert ModuleSpace(mlp, name="mine").name == "mine"
         assert ModuleSpace(mlp, name="mine").sample(torch.Generator()).space == "mine"
+
+    def test_names_of_models_that_are_not_torchs_own(self) -> None:
+        def made() -> nn.Module:
+            return Summed()
+
+        factories = (made, lambda: Summed(), partial(Summed, "concat"))
+        assert [ModuleSpace(factory).name for factory in factories] == ["module:Summed"] * 3
+
+    def test_name_of_a_class_in_a_config(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What jsonargparse passes on is a function of its own."""
+        monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--space", type=SearchSpace)
+        space = {"class_path": "lightning_nas.spaces.ModuleSpace", "init_args": {"factory": f"{__name__}.Summed"}}
+        options = parser.parse_object({"space": space})
+        assert parser.instantiate_classes(options).space.name == "module:Summed"
+
+    def test_needed_arguments(self) -> None:
+        def factory(width: int) -> nn.Module:
+            return nn.Sequential(nn.Linear(width, width), activation())
+
+        message = (
+            "`factory` to be called without arguments but got: missing a required argument: 'width'; give its "
+            "arguments defaults, or use functools.partial"
+        )
+        with pytest.raises(TypeError, match=message) as caught:
+            ModuleSpace(factory)
+        assert isinstance(caught.value.__cause__, TypeError)
+        space = ModuleSpace(partial(factory, 3))
+        with pytest.raises(TypeError, match=r"called with {'depth': 2} but got: .* unexpected .*'depth'"):
+            space.supernet(depth=2)
+
+    def test_shared_weights_are_refused_unless_they_are_frozen(self) -> None:
+        backbone = nn.Linear(2, 2)
+        space = ModuleSpace(lambda: nn.Sequential(backbone, activation(), nn.Linear(2, 1)))
+        architecture = Architecture(space.name, {"activation": "relu"})
+        for make in (space.supernet, partial(space.build, architecture)):
+            with pytest.raises(ValueError, match=r"new weights each time but got \['0.weight', '0.bias'\] again"):
+                make()
+        backbone.requires_grad_(False)
+        built: Any = space.build(architecture, weights_from=space.supernet())
+        assert built[0] is backbone
 
     def test_what_makes_no_module(self) -> None:
         with pytest.raises(TypeError, match=r"Expected `factory` to make an nn.Module but got int"):
@@ -476,7 +544,7 @@ class TestMixable:
         with pytest.raises(ValueError, match=r"got {'one': \(1, 1\), 'two': \(1, 2\)} in OpChoice '0'$"):
             self.check(nn.Sequential(body), (2,))
         body = OpChoice({"rnn": nn.GRU(2, 2), "two": nn.Linear(2, 2)})
-        with pytest.raises(ValueError, match=r"got {'rnn': 'tuple', 'two': \(1, 2\)} in OpChoice 'blocks/0'$"):
+        with pytest.raises(ValueError, match=r"got {'rnn': 'tuple', 'two': \(1, 2\)} in OpChoice 'blocks/0'; wrap"):
             self.check(Blocks(nn.Sequential(body)), (2,))
         choice = OpChoice({"relu": nn.ReLU(inplace=True), "tanh": nn.Tanh()}, key="in_place")
         with pytest.raises(ValueError, match=r"in OpChoice 'in_place'$"):
@@ -497,8 +565,10 @@ class TestMixable:
         x, y, other = torch.ones(1, 2), torch.ones(1, 2), torch.ones(3)
         for example in ((x, y), {"y": y, "x": x}):
             self.check(Two(), example)
-        with pytest.raises(ArithmeticError):
+        message = r"the `example` of 'module:Two' .* got x=torch.float32 \(1, 2\), y=torch.float32 \(3,\): Arith"
+        with pytest.raises(ValueError, match=message) as caught:
             self.check(Two(), {"x": x, "y": other})
+        assert isinstance(caught.value.__cause__, ArithmeticError)
 
     def test_without_an_example_nothing_is_checked(self) -> None:
         self.check(nn.Sequential(OpChoice({"one": nn.Linear(2, 1), "two": nn.Linear(2, 2)})), None)
@@ -511,6 +581,17 @@ class TestMixable:
         assert all(module.training for module in supernet.modules())
         assert_close(supernet.state_dict(), state, rtol=0, atol=0)
         assert torch.equal(torch.get_rng_state(), random_state)
+
+    def test_random_numbers_of_lazy_layers_are_the_callers(self) -> None:
+        """A seed of its own would give all searches the same weights."""
+
+        def weight(seed: int) -> Tensor:
+            space = ModuleSpace(lambda: nn.Sequential(nn.LazyLinear(3), activation()), example=(4,))
+            module = DartsModule(space, Regression(), order="first", seed=seed)
+            return next(module.supernet.parameters())
+
+        assert torch.equal(weight(0), weight(0))
+        assert not torch.equal(weight(0), weight(1))
 
     def test_wrong_examples(self) -> None:
         with pytest.raises(TypeError, match="Expected an example input"):

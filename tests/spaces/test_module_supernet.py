@@ -96,6 +96,21 @@ class TestForward:
         network = supernet()
         assert list(network.state_dict()) == [f"model.{name}" for name in Model().state_dict()]
 
+    def test_each_choice_has_an_empty_entry_in_the_state(self) -> None:
+        """So that the state of a decided model does not load into one that still has it; and tensors for tools."""
+        entries = {name: value for name, value in Model().state_dict().items() if name.endswith("_extra_state")}
+        assert {name: value.shape for name, value in entries.items()} == {
+            f"{place}._extra_state": torch.Size([0])
+            for place in (
+                "body",
+                "body.candidates.nested.1",
+                "repeat",
+                "repeat.blocks.0.1",
+                "repeat.blocks.1.1",
+                "skip",
+            )
+        }
+
     def test_scale(self) -> None:
         network = supernet(width=5)
         assert network.scale == {"width": 5}

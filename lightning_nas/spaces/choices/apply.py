@@ -6,8 +6,7 @@ from typing import TypeVar, overload
 
 from torch import nn
 
-from lightning_nas.architecture import Architecture
-from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import Architecture, Value
 from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap, Place
 

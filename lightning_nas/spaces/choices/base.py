@@ -2,17 +2,22 @@
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Choice as Value
-from lightning_nas.architecture import DecisionKind
+from lightning_nas.architecture import DecisionKind, Value
 from lightning_nas.spaces.mixture import Mixture
+
+Observer = Callable[[str], AbstractContextManager[None]]  # of a branch, by its name in the container
+
+
+class UnmixableError(ValueError):
+    """Candidates cannot be mixed; the message names the choice."""
 
 
 class Choice(nn.Module, ABC):
@@ -27,6 +32,7 @@ class Choice(nn.Module, ABC):
     """
 
     kind: DecisionKind
+    container = ""  # name of the module that holds what is computed for some values only
 
     def __init__(self, key: str | None = None) -> None:
         super().__init__()
@@ -36,6 +42,7 @@ class Choice(nn.Module, ABC):
         self.name = key  # of its decision, for messages; its place in the model, once that is known
         self.mixture: Mixture | None = None  # [slots, candidates], set by who searches
         self.replaced = False
+        self.observer: Observer | None = None  # who counts what the branches cost
 
     @property
     @abstractmethod
@@ -52,17 +59,20 @@ class Choice(nn.Module, ABC):
         """Whether the order of what is chosen counts."""
         return True
 
-    def branches(self) -> dict[str, nn.Module]:
-        """Return the modules that are computed for some values only, by name."""
-        return {name: module for container in self.children() for name, module in container.named_children()}
-
     @abstractmethod
     def leads_to(self, branch: str) -> tuple[Value, ...]:
-        """Return the values for which a branch is computed."""
+        """Return the values for which a branch, by its name in the container, is computed."""
 
     @abstractmethod
     def replacement(self, chosen: Sequence[Value]) -> nn.Module:
         """Return the plain module that takes the choice's place; ``chosen`` has one value per slot."""
+
+    def get_extra_state(self) -> Tensor:
+        """Return nothing, under a name: weights of a decided model do not load where the choice is still there."""
+        return torch.empty(0)
+
+    def set_extra_state(self, state: object) -> None:
+        """Take nothing up."""
 
     def extra_repr(self) -> str:
         """Return the key, for printing."""
@@ -89,20 +99,26 @@ class Choice(nn.Module, ABC):
     def _described(self) -> str:
         return f"{type(self).__name__} {f'of {self.values}' if self.name is None else repr(self.name)}"
 
-    def _error(self, text: str) -> ValueError:
-        return ValueError(f"Expected {text} in {self._described}")
+    def _error(self, text: str, advice: str = "") -> UnmixableError:
+        return UnmixableError(f"Expected {text} in {self._described}{advice}")
 
     def _mix(self, weights: Tensor | Sequence[float], outputs: dict[int, Any]) -> Any:
         """Return the weighted sum of the outputs of candidates."""
         if not outputs:
             raise self._error("a candidate to be active but got none")
-        first, *others = outputs.values()
-        if not others and not isinstance(first, Tensor):
+        first, *more = outputs.values()
+        if not more and not isinstance(first, Tensor):
             return first  # one candidate at a time may return anything
         shapes = {self.values[k]: _shape(output) for k, output in outputs.items()}
         if len(set(shapes.values())) != 1 or not isinstance(first, Tensor):
-            raise self._error(f"candidates that return tensors of one shape, to be mixed, but got {shapes}")
+            others = [self.values[k] for k, output in outputs.items() if not isinstance(output, Tensor)]
+            advice = f"; wrap {others} so that each returns one tensor" if others else ""
+            raise self._error(f"candidates that return tensors of one shape, to be mixed, but got {shapes}", advice)
         return reduce(operator.add, [weights[k] * output for k, output in outputs.items()])
+
+    def _observed(self, branch: str) -> AbstractContextManager[None]:
+        """Return what is to be entered while a branch is computed."""
+        return nullcontext() if self.observer is None else self.observer(branch)
 
     @contextmanager
     def _unchanged(self, candidate: Value, inputs: Sequence[object]) -> Iterator[None]:

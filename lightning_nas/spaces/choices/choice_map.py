@@ -1,19 +1,21 @@
 """Which choices a module holds, and what depends on what."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Choice as Value
-from lightning_nas.architecture import Decision
+from lightning_nas.architecture import Decision, Value
 from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.mixture import Mixture
 
 Conditions = Mapping[str, tuple[Value, ...]]  # by key: what must be chosen there
+Observer = Callable[[str, tuple[Value, ...]], AbstractContextManager[None]]  # of a key, and values chosen there
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,12 @@ class ChoiceMap:
         module: A module that holds choices anywhere among its children.
 
     Raises:
-        ValueError: If there is no choice, or choices of equal key differ.
+        ValueError: If there is no choice, one is hidden in a plain list or dictionary, or choices of equal key differ.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.places = tuple(_walk(module))
+        _check_registered(module, {place.choice for place in self.places})
         if not self.places:
             raise ValueError(
                 f"Expected {type(module).__name__} to hold an OpChoice, InputChoice or RepeatChoice but found none; "
@@ -130,11 +133,16 @@ class ChoiceMap:
         """Return what must be chosen for a module or a parameter, by its name in the model, to be computed."""
         return _conditions(path, _around(path, self.places))
 
-    def branches(self) -> Iterator[tuple[str, tuple[Value, ...], nn.Module]]:
-        """Yield everything that is computed for some values of a decision only: key, values, module."""
-        for choice, key in {place.choice: place.key for place in self.places}.items():
-            for name, module in choice.branches().items():
-                yield key, choice.leads_to(name), module
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """Let a context be entered for every branch that is computed: that of its key, and the values it stands for."""
+        try:
+            for place in self.places:
+                place.choice.observer = partial(_observe, place, observer)
+            yield
+        finally:
+            for place in self.places:
+                place.choice.observer = None
 
     def set_mixtures(self, mixtures: Mapping[str, Mixture]) -> None:
         """Give every choice the mixture of its key; those without one get none, and weigh all candidates equally.
@@ -185,17 +193,46 @@ def _around(path: str, places: Iterable[Place]) -> list[Place]:
 def _conditions(path: str, around: Sequence[Place]) -> dict[str, tuple[Value, ...]]:
     conditions: dict[str, tuple[Value, ...]] = {}
     for outer in around:
-        _, child, *_ = path.removeprefix(outer.path).lstrip(".").split(".")  # candidates.<child>, blocks.<child>
-        conditions = merge_conditions(conditions, outer.key, outer.choice.leads_to(child))
+        container, _, below = _below(path, outer).partition(".")
+        if container == outer.choice.container:  # anything else on a choice is there whenever the choice is
+            conditions = merge_conditions(conditions, outer.key, outer.choice.leads_to(below.partition(".")[0]))
     return conditions
 
 
 def _default_key(path: str, around: Sequence[Place]) -> str:
     """Return ``blocks/a/activation`` for ``blocks.candidates.a.activation``, if ``blocks`` is a choice."""
     for outer in reversed(around):
-        start = len(outer.path) + 1 if outer.path else 0
-        path = path[:start] + path[start:].partition(".")[2]
+        below = _below(path, outer)
+        path = path.removesuffix(below) + below.removeprefix(f"{outer.choice.container}.")
     return path.replace(".", "/") or "choice"
+
+
+def _below(path: str, outer: Place) -> str:
+    return path[len(outer.path) + 1 :] if outer.path else path
+
+
+def _observe(place: Place, observer: Observer, branch: str) -> AbstractContextManager[None]:
+    return observer(place.key, place.choice.leads_to(branch))
+
+
+def _check_registered(module: nn.Module, registered: set[Choice]) -> None:
+    """Refuse choices that torch does not see: they would stay undecided, and keep their weights untrained."""
+    for path, child in module.named_modules():
+        for name, value in vars(child).items():
+            if isinstance(value, list | tuple | set | dict) and not registered.issuperset(_held(value)):
+                raise ValueError(
+                    "Expected choices in nn.ModuleList or nn.ModuleDict but got one in a plain "
+                    f"{type(value).__name__}, `{f'{path}.{name}'.lstrip('.')}` of {type(module).__name__}"
+                )
+
+
+def _held(value: Any, levels: int = 3) -> Iterator[Choice]:
+    """Yield the choices in a plain list, tuple, set or dictionary, and in such ones inside of it."""
+    if type(value) in (list, tuple, set, dict) and levels:  # not what Lightning keeps as hyperparameters
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _held(item, levels - 1)
+    elif isinstance(value, nn.Module):
+        yield from (module for module in value.modules() if isinstance(module, Choice))
 
 
 def _check_alike(place: Place, first: Choice) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import Value
 from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.spaces.choices.base import Choice
 

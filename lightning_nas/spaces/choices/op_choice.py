@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import Value
 from lightning_nas.spaces.choices.base import Choice
 
 
@@ -27,6 +27,7 @@ class OpChoice(Choice):
     """
 
     kind = "operation"
+    container = "candidates"
 
     def __init__(self, candidates: Mapping[str, nn.Module], key: str | None = None) -> None:
         super().__init__(key)
@@ -57,7 +58,8 @@ class OpChoice(Choice):
         weights, active = self._row(0)
         outputs: dict[int, object] = {}
         for k in active:
-            name = self.values[k]
-            with self._unchanged(name, (*inputs, *named.values()) if len(active) > 1 else ()):
-                outputs[k] = self.candidates[str(name)](*inputs, **named)
+            name = str(self.values[k])
+            shared = (*inputs, *named.values()) if len(active) > 1 else ()
+            with self._observed(name), self._unchanged(name, shared):
+                outputs[k] = self.candidates[name](*inputs, **named)
         return self._mix(weights, outputs)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from lightning_nas.architecture import Choice as Value
+from lightning_nas.architecture import Value
 from lightning_nas.spaces.choices.base import Choice
 
 
@@ -29,6 +29,7 @@ class RepeatChoice(Choice):
     """
 
     kind = "number"
+    container = "blocks"
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class RepeatChoice(Choice):
         after: dict[int, object] = {}
         for depth in range(1 + max((self.depths[k] for k in active), default=0)):
             if depth:
-                with self._unchanged(depth, (x,) if after else ()):
+                with self._observed(str(depth - 1)), self._unchanged(depth, (x,) if after else ()):
                     x = self.blocks[depth - 1](x)
             after |= {k: x for k in active if self.depths[k] == depth}
         return self._mix(weights, after)

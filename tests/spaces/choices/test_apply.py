@@ -1,5 +1,6 @@
 """Choices are replaced by what was chosen, in a module that goes on living."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,29 @@ class TestApply:
             apply_architecture(model, Architecture("m", {"outer": "inner", "inner": "tanh"}))
             assert [type(module) for module in model.modules() if not isinstance(module, nn.Sequential)] == [nn.Tanh]
             assert len(list(model.named_modules(remove_duplicate=False))) == 6
+
+
+class TestStates:
+    """A model whose only difference is whether its activation is decided: the weights have the same names."""
+
+    @staticmethod
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2), OpChoice({"relu": nn.ReLU(), "tanh": nn.Tanh()}, key="act"))
+
+    def test_decided_and_undecided_models_do_not_load_into_each_other(self) -> None:
+        undecided, decided = self.model(), apply_architecture(self.model(), Architecture("m", {"act": "tanh"}))
+        with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "1._extra_state"'):
+            undecided.load_state_dict(decided.state_dict())
+        with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "1._extra_state"'):
+            decided.load_state_dict(undecided.state_dict())
+        undecided.load_state_dict(decided.state_dict(), strict=False)
+        assert_close(dict(undecided.named_parameters()), dict(decided.named_parameters()))
+
+    def test_through_a_file_and_a_copy(self, tmp_path: Path) -> None:
+        first, second = self.model(), self.model()
+        torch.save(copy.deepcopy(first).state_dict(), tmp_path / "state.pt")
+        second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        assert_close(second.state_dict(), first.state_dict())
 
 
 class TestRefused:

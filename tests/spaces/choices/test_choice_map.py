@@ -1,11 +1,14 @@
 """Which choices a model holds: names, conditions, what is computed, and clashes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from lightning_nas._lightning import pl
 from lightning_nas.architecture import Decision
 from lightning_nas.spaces import Choice, DecisionGroup, InputChoice, Mixture, OpChoice, RepeatChoice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap, merge_conditions, slot_names
@@ -133,15 +136,32 @@ class TestPlaces:
         assert found(model) == [("op", "op", {}, None), ("op2", "op2", {}, None)]
         assert ChoiceMap(model).conditions("op2.candidates.a.weight") == {"op2": ("a",)}
 
-    def test_branches(self) -> None:
+    def test_what_is_on_a_choice_itself(self) -> None:
+        class Tempered(OpChoice):
+            def __init__(self) -> None:
+                super().__init__({"a": nn.Identity(), "b": ops("x")})
+                self.temperature = nn.Parameter(torch.ones(1))
+                self.gate = nn.Sequential(ops("open", "shut"))
+
+        choices = ChoiceMap(named(outer=ops("n", m=Tempered())))
+        assert choices.conditions("outer.candidates.m.temperature") == {"outer": ("m",)}
+        assert choices.conditions("outer.candidates.m.gate.0.weight") == {"outer": ("m",)}
+        assert choices.conditions("outer.candidates.m.candidates.b.weight") == {"outer": ("m",), "outer/m": ("b",)}
+        assert list(choices.choices) == ["outer", "outer/m", "outer/m/b", "outer/m/gate/0"]
+
+    def test_observed_branches(self) -> None:
         op, repeat = ops("a", "b"), RepeatChoice(nn.Identity, (0, 1, 2))
-        choices = ChoiceMap(named(op=op, again=op, repeat=repeat, skip=InputChoice(2)))
-        assert list(choices.branches()) == [
-            ("op", ("a",), op.candidates["a"]),
-            ("op", ("b",), op.candidates["b"]),
-            ("repeat", (1, 2), repeat.blocks[0]),
-            ("repeat", (2,), repeat.blocks[1]),
-        ]
+        choices, seen = ChoiceMap(named(op=op, again=op, repeat=repeat, skip=InputChoice(2))), []
+
+        @contextmanager
+        def observer(key: str, values: tuple[object, ...]) -> Iterator[None]:
+            seen.append((key, values))
+            yield
+
+        with choices.observed(observer):
+            repeat(op(torch.ones(1)))
+        repeat(op(torch.ones(1)))
+        assert seen == [("op", ("a",)), ("op", ("b",)), ("repeat", (1, 2)), ("repeat", (2,))]
 
     def test_merged_conditions(self) -> None:
         before = {"k": (1, 2, 4)}
@@ -186,9 +206,11 @@ class TestComputed:
         class Sides(InputChoice):
             """Computes a module for each tensor."""
 
+            container = "sides"
+
             def __init__(self) -> None:
                 super().__init__(3, 2, "sides")
-                self.branch_modules = nn.ModuleList(ops("x", "y", key=f"side{index}") for index in range(3))
+                self.sides = nn.ModuleList(ops("x", "y", key=f"side{index}") for index in range(3))
 
             def leads_to(self, branch: str) -> tuple[int, ...]:
                 return (int(branch),)
@@ -273,8 +295,38 @@ class TestRefused:
     def test_choices_in_a_plain_list(self) -> None:
         model = nn.Identity()
         model.hidden = [ops("a")]  # type: ignore[assignment]
-        with pytest.raises(ValueError, match="found none"):
+        with pytest.raises(ValueError, match="a plain list, `hidden` of Identity"):
             ChoiceMap(model)
+
+    @pytest.mark.parametrize(
+        "held", [[ops("a")], (nn.Identity(), nn.Sequential(ops("a"))), {"x": [1, {"y": ops("a")}]}, {ops("a")}]
+    )
+    def test_choices_that_torch_does_not_see(self, held: Any) -> None:
+        """Next to others that are found; the built model would keep them."""
+        model = named(body=nn.Sequential(ops("a")))
+        model.body.hidden = held  # type: ignore[union-attr]
+        kind = type(held).__name__
+        with pytest.raises(ValueError, match=f"ModuleDict but got one in a plain {kind}, `body.hidden` of ModuleDict"):
+            ChoiceMap(model)
+
+    def test_lists_of_what_is_registered_or_no_choice(self) -> None:
+        choice = ops("a")
+        model = named(body=nn.Sequential(choice))
+        model.again = [choice, model.body]  # type: ignore[assignment]
+        model.more = [nn.ReLU(), 3, "text", torch.ones(1)]  # type: ignore[assignment]
+        assert list(ChoiceMap(model).choices) == ["body/0"]
+
+    @pytest.mark.filterwarnings("ignore:Attribute 'network' is an instance of `nn.Module`")
+    def test_copies_that_lightning_keeps_as_hyperparameters(self) -> None:
+        class Project(pl.LightningModule):
+            def __init__(self, network: nn.Module) -> None:
+                super().__init__()
+                self.save_hyperparameters()
+                self.network = network
+
+        project = Project(nn.Sequential(ops("a")))
+        assert project.hparams_initial["network"] is not project.network
+        assert list(ChoiceMap(project).choices) == ["network/0"]
 
     def test_different_choices_of_one_key(self) -> None:
         alike(ops("a", "b", key="k"), ops("a", "c", key="k"))

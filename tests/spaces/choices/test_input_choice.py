@@ -55,8 +55,7 @@ class TestValues:
         assert (summed.values, summed.slots, summed.kind) == ((0, 1, 2), 2, "input")
         assert (summed.ordered, concatenated.ordered) == (False, True)
         assert summed.leads_to("anything") == (0, 1, 2)
-        assert summed.branches() == {}
-        assert not list(summed.state_dict())
+        assert not list(summed.parameters())
 
 
 class TestReplacement:

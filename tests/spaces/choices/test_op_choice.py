@@ -3,14 +3,15 @@
 import copy
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from lightning_nas.spaces import Choice, Mixture, OpChoice
+from lightning_nas.spaces import Choice, Mixture, OpChoice, RepeatChoice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap
 
 
@@ -112,14 +113,14 @@ class TestValues:
 
     def test_parameter_names_say_the_candidate(self) -> None:
         choice = OpChoice({"linear": nn.Linear(2, 2), "same": nn.Identity()})
-        assert list(choice.state_dict()) == ["candidates.linear.weight", "candidates.linear.bias"]
+        assert [name for name, _ in choice.named_parameters()] == ["candidates.linear.weight", "candidates.linear.bias"]
 
     def test_properties(self) -> None:
         choice = OpChoice({"b": nn.ReLU(), "a": nn.Tanh()}, key="activation")
         assert choice.values == ("b", "a")
         assert (choice.kind, choice.slots, choice.ordered) == ("operation", 1, True)
         assert choice.leads_to("a") == ("a",)
-        assert choice.branches() == {"b": choice.candidates["b"], "a": choice.candidates["a"]}
+        assert choice.container == "candidates"
         assert choice.replacement(("a",)) is choice.candidates["a"]
         assert repr(choice).startswith("OpChoice(\n  key='activation'\n")
         assert "key" not in repr(OpChoice({"a": nn.ReLU()}))
@@ -160,9 +161,10 @@ class TestRefused:
     def test_outputs_that_are_no_tensors(self, names: tuple[str, str]) -> None:
         modules = {"pair": Pair(), "same": nn.Identity()}
         choice = OpChoice({name: modules[name] for name in names}, key="head")
-        with pytest.raises(
-            ValueError, match=r"one shape, to be mixed, but got {.*'pair': 'tuple'.* in OpChoice 'head'"
-        ):
+        message = (
+            r"one shape.* got {.*'pair': 'tuple'.* in OpChoice 'head'; wrap \['pair'\] so that each returns one tensor"
+        )
+        with pytest.raises(ValueError, match=message):
             choice(ONE_TWO)
 
     @pytest.mark.parametrize("names", [("relu", "tanh"), ("tanh", "relu")])
@@ -201,6 +203,36 @@ class TestRefused:
         ChoiceMap(nn.ModuleDict({"block": nn.Sequential(nn.ReLU(), choice)}))
         with pytest.raises(ValueError, match=r"in OpChoice 'block/1'$"):
             choice(ONE_TWO)
+
+
+class TestObserver:
+    @staticmethod
+    def names(choice: Choice, x: Tensor) -> list[str]:
+        """Return the branches that are entered, and left, one after the other."""
+        seen: list[str] = []
+
+        @contextmanager
+        def observer(branch: str) -> Iterator[None]:
+            seen.append(branch)
+            yield
+            seen.append("left")
+
+        choice.observer = observer
+        choice(x)
+        return seen
+
+    def test_each_branch_that_is_computed(self) -> None:
+        choice = times(1, 2, 6)
+        mix(choice, 0.5, 0.5, 0.5, active=(0, 2))
+        assert self.names(choice, ONE_TWO) == ["times1", "left", "times6", "left"]
+
+    def test_one_module_under_two_names(self) -> None:
+        shared = Times(2)
+        assert self.names(OpChoice({"a": shared, "b": shared}), ONE_TWO) == ["a", "left", "b", "left"]
+
+    def test_blocks(self) -> None:
+        shared = Times(2)
+        assert self.names(RepeatChoice(lambda: shared, (0, 2)), ONE_TWO) == ["0", "left", "1", "left"]
 
 
 def test_inference_mode() -> None:

@@ -100,7 +100,7 @@ class TestValues:
         choice = adding(1, 2, 4, key="depth")
         assert (choice.key, choice.kind, choice.slots) == ("depth", "number", 1)
         assert [choice.leads_to(str(block)) for block in range(4)] == [(1, 2, 4), (2, 4), (4,), (4,)]
-        assert choice.branches() == {str(index): block for index, block in enumerate(choice.blocks)}
+        assert choice.container == "blocks"
 
 
 class TestBlockFactories:
