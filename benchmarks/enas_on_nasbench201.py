@@ -50,8 +50,8 @@ def affordable(module: EnasModule, data: Any) -> int:
     epochs = module.trainer.max_epochs or 0
     rewards = (epochs - module.warmup_epochs) * module.controller_steps * module.samples_per_step
     rewards += epochs * module.derive_samples
-    images: float = rewards * data.batch_size
-    return round(images / (BATCHES * data.eval_batch_size))
+    images = rewards * int(data.batch_size)
+    return images // (BATCHES * int(data.eval_batch_size))
 
 
 def report(name: str, table: NasBench201Table, found: Architecture, seed: int, result: dict[str, Any]) -> None:
