@@ -3,38 +3,12 @@
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_nas.operations.norm import Norm
 
 # Shared weights see another path in every batch: no running average fits any of them, so each batch is its own measure.
 shared_norm: Norm = partial(nn.BatchNorm2d, track_running_stats=False)
-
-
-class FactorizedReduction(nn.Module):
-    """Two 1x1 convolutions of stride 2, one of them shifted by a pixel, side by side, then normalisation; no ReLU.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out, an even number.
-        norm: Makes the normalisation for a number of channels.
-
-    Raises:
-        ValueError: If ``outputs`` is odd.
-    """
-
-    def __init__(self, inputs: int, outputs: int, norm: Norm = nn.BatchNorm2d) -> None:
-        super().__init__()
-        if outputs % 2:
-            raise ValueError(f"Expected an even number of channels out of FactorizedReduction but got {outputs}")
-        self.convs = nn.ModuleList(nn.Conv2d(inputs, outputs // 2, 1, 2, bias=False) for _ in range(2))
-        self.bn = norm(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, inputs, H, W]`` to ``[N, outputs, H / 2, W / 2]``; H and W are even."""
-        shifted = (x, x[:, :, 1:, 1:])
-        normed: Tensor = self.bn(torch.cat([conv(part) for conv, part in zip(self.convs, shifted, strict=True)], 1))
-        return normed
 
 
 class Classifier(nn.Sequential):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from lightning_nas.checks import check_fraction, check_scale
 from lightning_nas.operations.convolution import build_operation
+from lightning_nas.operations.factorized_reduce import FactorizedReduce
 from lightning_nas.operations.norm import Norm
 from lightning_nas.spaces.cell_plan import check_images
-from lightning_nas.spaces.enas_layers import Classifier, FactorizedReduction, he_init
+from lightning_nas.spaces.enas_layers import Classifier, he_init
 from lightning_nas.spaces.enas_macro_wiring import SkipForm, Wiring, boundaries
 
 OPERATIONS = ("conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3")
@@ -95,7 +96,7 @@ class MacroSkeleton(nn.Module):
             StoredReductions(
                 wiring.reduced[end],
                 end + 1 if form == "official" else None,
-                partial(FactorizedReduction, widths[stage], widths[stage + 1], norm),
+                partial(FactorizedReduce, widths[stage], widths[stage + 1], norm, relu=False),
             )
             for stage, end in enumerate(ends)
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from lightning_nas.operations.convolution import build_operation, relu_conv_norm
+from lightning_nas.operations.factorized_reduce import FactorizedReduce
 from lightning_nas.operations.norm import Norm
-from lightning_nas.spaces.enas_layers import FactorizedReduction
 
 
 class Halvings(nn.ModuleDict):
@@ -49,7 +49,7 @@ class MicroCellPlan:
         """Return an operation on state ``source``."""
         stride = self.stride(source)
         if name == "skip_connect" and stride == 2:
-            return FactorizedReduction(self.channels, self.channels, norm)  # the library's own has a ReLU before it
+            return FactorizedReduce(self.channels, self.channels, norm, relu=False)
         return build_operation(name, self.channels, stride, norm=norm)
 
     def calibration(self, norm: Norm) -> tuple[nn.Module, nn.Module]:
@@ -57,14 +57,14 @@ class MicroCellPlan:
         before_last, last, channels = self.before_last, self.last, self.channels
         second = nn.Identity() if last == channels else relu_conv_norm(last, channels, norm=norm)
         if self.before_last_larger:
-            return nn.Sequential(nn.ReLU(), FactorizedReduction(before_last, channels, norm)), second
+            return FactorizedReduce(before_last, channels, norm), second
         first = nn.Identity() if before_last == channels else relu_conv_norm(before_last, channels, norm=norm)
         return first, second
 
     def halvings(self, loose_ends: Iterable[int], norm: Norm) -> Halvings:
         """Return what brings the loose ends to one size."""
         large = (j for j in loose_ends if self.stride(j) == 2)
-        return Halvings({str(j): FactorizedReduction(self.channels, self.channels, norm) for j in large})
+        return Halvings({str(j): FactorizedReduce(self.channels, self.channels, norm, relu=False) for j in large})
 
 
 def micro_reductions(layers: int) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from typing import Literal, Self, cast
 import torch
 from torch import Tensor, nn
 
+from lightning_nas.operations.factorized_reduce import FactorizedReduce
 from lightning_nas.spaces.cell_plan import check_images
-from lightning_nas.spaces.enas_layers import Classifier, FactorizedReduction, he_init, shared_norm
+from lightning_nas.spaces.enas_layers import Classifier, he_init, shared_norm
 from lightning_nas.spaces.enas_micro_plan import MicroCellPlan, plan_micro_cells
 from lightning_nas.spaces.genotype import CELLS
 from lightning_nas.spaces.mixture import Mixture
@@ -103,7 +104,9 @@ class SearchCell(nn.Module):
 
     def __init__(self, plan: MicroCellPlan, members: CellMembers) -> None:
         super().__init__()
-        self.halve = FactorizedReduction(plan.before_last, plan.last, shared_norm) if plan.halved_first else None
+        self.halve = (
+            FactorizedReduce(plan.before_last, plan.last, shared_norm, relu=False) if plan.halved_first else None
+        )
         self.calibrate0, self.calibrate1 = plan.calibration(shared_norm)
         self.slots = nn.ModuleList(Slot(names, plan) for names in members.slots)
         self.halvings = plan.halvings(members.loose_ends, shared_norm)

@@ -8,7 +8,7 @@ from torch.optim import SGD
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_nas import Architecture, ModuleSpace, OpChoice
+from lightning_nas import Architecture, InputChoice, ModuleSpace, OpChoice
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.controllers import LstmController, Reinforce, UniformController
 from lightning_nas.methods import EnasModule
@@ -357,3 +357,70 @@ def test_own_controller_and_own_model() -> None:
     assert module.controller is controller
     assert module.derive().values["layer"] in ("a", "b")
     assert isinstance(module.reinforce, Reinforce)
+
+
+def test_an_unfinished_epoch_still_derives_from_rewards() -> None:
+    module = enas()
+    before = float(module.best_reward)
+    trainer(max_steps=1).fit(module, datamodule=RandomImages(2))
+    assert before == -float("inf")
+    assert 0.0 <= float(module.best_reward) <= 1.0
+    assert int(module.examples_seen) == 2 + 5 * 2  # one step, and the samples to derive from
+
+
+class Broken(Classification):
+    """A task whose reward is no number."""
+
+    def reward(self, evaluation: Evaluation) -> Tensor:
+        return torch.tensor(float("nan"))
+
+
+@pytest.mark.parametrize("controller", ["lstm", "uniform"])
+def test_rewards_that_are_no_numbers_are_reported(controller: Any) -> None:
+    with pytest.raises(FloatingPointError, match=r"Expected finite rewards but got \[nan"):
+        trainer().fit(enas(task=Broken(10), controller=controller), datamodule=RandomImages(4))
+
+
+def test_weights_that_have_diverged_are_reported() -> None:
+    module = enas(weights_optimizer=lambda weights: SGD(weights, lr=1e30))
+    with pytest.raises(FloatingPointError, match="Expected a finite loss but got nan in epoch 0"):
+        trainer().fit(module, datamodule=RandomImages(2))
+
+
+def test_a_controller_of_another_space_is_refused() -> None:
+    controller = LstmController(ModuleSpace(lambda: nn.Sequential(OpChoice({"a": nn.Linear(3, 2)})), name="other"))
+    with pytest.raises(ValueError, match="Expected a `controller` of 'nasbench201' but got one of 'other'"):
+        enas(controller=controller)
+
+
+def test_flags_that_are_on_are_the_skips_of_a_macro_network() -> None:
+    module = EnasModule("enas_macro?layers=3", scale={"channels": 4})
+    values = {"layer1/skip0": True, "layer2/skip0": False, "layer2/skip1": True}
+    operations = {f"layer{k}/operation": "conv_3x3" for k in range(3)}
+    assert module.skip_count(Architecture(module.space.name, {**operations, **values})) == 2.0
+
+
+def test_the_loss_can_be_the_objective() -> None:
+    task = Classification(2)
+    task.objective = ("val/loss", "min")
+    evaluation = Evaluation(torch.tensor(0.75), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+    assert float(task.reward(evaluation)) == -0.75
+
+
+def test_a_model_that_looks_like_a_micro_cell_has_no_bias_of_its() -> None:
+    """Two inputs and two operations in a row, but the operations differ."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inputs = nn.ModuleList(InputChoice(2) for _ in range(2))
+            self.first = OpChoice({"a": nn.Linear(2, 2), "b": nn.Identity()})
+            self.second = OpChoice({name: nn.Linear(2, 2) for name in "abc"})
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.first(self.inputs[0]([x, -x])) + self.second(self.inputs[1]([x, -x]))
+            return output
+
+    module = EnasModule(ModuleSpace(Model), Classification(2), **FEW)
+    assert isinstance(module.controller, LstmController)
+    assert not any(name.endswith("bias") for name, _ in module.controller.named_parameters())

@@ -100,9 +100,9 @@ def network(
 def halve(state: State, norm: Norm, boundary: int, number: int, x: Tensor) -> Tensor:
     """Two 1x1 convolutions: of every second pixel, and of those one further to the right and below."""
     places = [f"reductions.{boundary}.{kind}.{number}" for kind in ("on", "always")]
-    [place] = [place for place in places if f"{place}.convs.0.weight" in state]
+    [place] = [place for place in places if f"{place}.conv_1.weight" in state]
     shifted = f.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-    parts = [f.conv2d(y[:, :, ::2, ::2], state[f"{place}.convs.{i}.weight"]) for i, y in enumerate((x, shifted))]
+    parts = [f.conv2d(y[:, :, ::2, ::2], state[f"{place}.conv_{i + 1}.weight"]) for i, y in enumerate((x, shifted))]
     return norm(torch.cat(parts, 1), f"{place}.bn")
 
 

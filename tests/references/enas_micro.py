@@ -39,8 +39,8 @@ def relu_conv_bn(state: State, name: str, x: Tensor, running: bool) -> Tensor:
 def reduction(state: State, name: str, x: Tensor, running: bool) -> Tensor:
     """Factorised: every second pixel, and every second pixel of the image shifted by (1, 1), zeros coming in."""
     shifted = functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-    one = pointwise(state[f"{name}.convs.0.weight"], x[:, :, ::2, ::2])
-    two = pointwise(state[f"{name}.convs.1.weight"], shifted[:, :, ::2, ::2])
+    one = pointwise(state[f"{name}.conv_1.weight"], x[:, :, ::2, ::2])
+    two = pointwise(state[f"{name}.conv_2.weight"], shifted[:, :, ::2, ::2])
     return batch_norm(state, f"{name}.bn", torch.cat([one, two], 1), running)
 
 
@@ -73,7 +73,7 @@ def loose(arc: Sequence[int]) -> list[int]:
 
 def calibrate(state: State, name: str, first: Tensor, second: Tensor, channels: int, running: bool) -> list[Tensor]:
     if len(first[0, 0]) != len(second[0, 0]):
-        first = reduction(state, f"{name}.calibrate0.1", first.relu(), running)
+        first = reduction(state, f"{name}.calibrate0", first.relu(), running)
     elif len(first[0]) != channels:
         first = relu_conv_bn(state, f"{name}.calibrate0", first, running)
     if len(second[0]) != channels:

@@ -9,9 +9,8 @@ from torch.testing import assert_close
 
 from lightning_nas.costs import count_parameters
 from lightning_nas.methods import RetrainModule
-from lightning_nas.operations import DropPath
+from lightning_nas.operations import DropPath, FactorizedReduce
 from lightning_nas.spaces import AuxiliaryLogits, EnasMicroSpace
-from lightning_nas.spaces.enas_layers import FactorizedReduction
 from lightning_nas.spaces.enas_micro_network import DerivedCell, EnasMicroNetwork
 from lightning_nas.zoo import ENAS_MICRO
 from tests.references.enas_micro import final_network
@@ -76,7 +75,7 @@ class TestPublishedSizes:
         halving = [
             index
             for index, cell in enumerate(cells(published))
-            if any(isinstance(layer, FactorizedReduction) for layer in cell.calibrate0.modules())
+            if any(isinstance(layer, FactorizedReduce) for layer in cell.calibrate0.modules())
         ]
         assert halving == [6, 12]
 
@@ -196,7 +195,7 @@ class TestDropPath:
         assert_close(normal(x, x), first)
         y = torch.randn(2, 4, 8, 8).double()
         halved = reduction.edges[0](reduction.calibrate0(x[:, :12]))
-        assert isinstance(reduction.edges[0], FactorizedReduction)
+        assert isinstance(reduction.edges[0], FactorizedReduce)
         assert_close(reduction(x, y), halved)
 
     def test_scale_is_a_share(self) -> None:
@@ -218,8 +217,3 @@ class TestLooseEnds:
         assert not normal.halvings
         first, second = torch.randn(2, 2, 32, 8, 8).double()
         assert_close(normal(first[:, :32], second)[:, :16], normal.calibrate0(first))
-
-
-def test_a_factorised_reduction_has_two_halves() -> None:
-    with pytest.raises(ValueError, match="even number of channels out of FactorizedReduction but got 5"):
-        FactorizedReduction(4, 5)
