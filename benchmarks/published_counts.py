@@ -13,7 +13,15 @@ from torch import nn
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.costs import count_multiply_adds, count_parameters
-from lightning_nas.spaces import DartsSpace, EnasMacroSpace, EnasMicroSpace, Mixture, NasBench201Space, get_space
+from lightning_nas.spaces import (
+    DartsSpace,
+    EnasMacroSpace,
+    EnasMicroSpace,
+    Mixture,
+    NasBench201Space,
+    NasConvSpace,
+    get_space,
+)
 from lightning_nas.zoo import ARCHITECTURES
 
 
@@ -92,6 +100,25 @@ ENAS_MACRO_SUPERNET = Counts(697_860)
 # By normal cells, at F=36: those of the authors' script, and six a block, which are the paper's 4.6M. The same counter.
 ENAS_MICRO = {15: Counts(3_894_372, None, 494_848), 18: Counts(4_587_372, None, 494_848)}
 ENAS_MICRO_SUPERNET = Counts(5_373_140)
+# By whether all skips are on. Counted apart from this package, by the formula; the published one is the paper's 4.2M.
+NAS_CONV = {False: Counts(4_201_630), True: Counts(6_630_910)}
+# PNASNet-5 for CIFAR-10, as a child of the search, and for ImageNet (mobile, large); NASNet-A and AmoebaNet-A. Counted
+# apart from this package, from a reading of github.com/tensorflow/models (slim). 86,057,668 and 5,289,978 are also the
+# sizes of the ports to PyTorch and Keras. All round to the papers' figures: 3.2M, 5.1M and 588M, 86.1M; 3.3M, 5.3M;
+# 2.6M, 3.2M.
+LARGE: dict[str, Any] = {"stem": "imagenet", "channels": 216, "cells_per_stage": 4, "stem_channels": 96}
+MOBILE: dict[str, Any] = {"stem": "imagenet"}
+NASNET: list[tuple[str, dict[str, Any], Counts]] = [
+    ("PNASNET_5 F=48 N=3", {}, Counts(3_189_082, 574_891_392)),
+    ("PNASNET_5 F=24 N=2", {"channels": 24, "cells_per_stage": 2}, Counts(559_090, 112_046_784)),
+    ("PNASNET_5 ImageNet F=54 N=3", MOBILE, Counts(5_064_487, 587_293_200)),
+    ("PNASNET_5 ImageNet F=216 N=4", LARGE, Counts(86_057_668)),
+    ("NASNET_A F=32 N=6", {}, Counts(3_346_538)),
+    ("NASNET_A ImageNet F=44 N=4", MOBILE, Counts(5_289_978)),
+    ("AMOEBANET_A F=32 N=6", {}, Counts(2_567_754)),
+    ("AMOEBANET_A F=36 N=6", {"channels": 36}, Counts(3_218_266)),
+    ("AMOEBANET_A F=24 N=3", {"channels": 24, "cells_per_stage": 3}, Counts(843_322)),
+]
 
 
 def images(size: int = 32) -> torch.Tensor:
@@ -166,9 +193,24 @@ def micro_rows() -> Iterable[Row]:
     yield Row("ENAS micro supernet F=20 N=6", ENAS_MICRO_SUPERNET, lambda: (EnasMicroSpace().supernet(), ()))
 
 
+def nas_rows() -> Iterable[Row]:
+    """Yield the network of "Neural architecture search with reinforcement learning", and the same with all skips."""
+    for every, expected in NAS_CONV.items():
+        published, on = ARCHITECTURES["NAS_V1"], {d.name: True for d in NasConvSpace().decisions if d.kind == "flag"}
+        architecture = Architecture(published.space, {**published.values, **on}) if every else published
+        yield discrete(f"NAS_V1{' all skips' if every else ''}", expected, architecture)
+
+
+def nasnet_rows() -> Iterable[Row]:
+    """Return the networks of PNAS, NASNet and AmoebaNet cells."""
+    return [discrete(name, sizes, ARCHITECTURES[name.split()[0]], **scale) for name, scale, sizes in NASNET]
+
+
 def rows() -> list[Row]:
     """Return all published networks."""
-    return [*genotype_rows(), *small_rows(), *supernet_rows(), *bench_rows(), *macro_rows(), *micro_rows()]
+    darts = (genotype_rows(), small_rows(), supernet_rows())
+    others = (bench_rows(), macro_rows(), micro_rows(), nas_rows(), nasnet_rows())
+    return [row for group in (*darts, *others) for row in group]
 
 
 def count(row: Row) -> Counts:

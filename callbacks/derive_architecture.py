@@ -13,6 +13,7 @@ from lightning_nas.checks import check_at_least
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
+from lightning_nas.run_folder import run_folder
 from lightning_nas.seeding import fixed_seed
 from lightning_nas.spaces.inputs import as_inputs, example_named
 
@@ -98,7 +99,7 @@ class DeriveArchitecture(pl.Callback):
         """Return ``derived/params`` and, with an ``input_shape`` or an example of the space, ``derived/macs``."""
         inputs = module.space.example if self.input_shape is None else as_inputs(self.input_shape)
         with fixed_seed(0):  # models of the user's may need real numbers to be built; the run's random state stays
-            network = module.space.build(architecture, **self.scale)
+            network = module.space_of(architecture).build(architecture, **self.scale)
         costs = {}
         if inputs is not None:
             one = inputs.first()
@@ -108,16 +109,7 @@ class DeriveArchitecture(pl.Callback):
 
     def _write(self, module: SearchModule, architecture: Architecture) -> None:
         architecture.save(self._folder / "architecture.json")
-        figure = plot_cells(module.space.graph(architecture))
+        figure = plot_cells(module.space_of(architecture).graph(architecture))
         save_figure(figure, self._folder / "cells.png")
         save_figure(figure, self._folder / "cells.svg")
         (self._folder / "history.json").write_text(json.dumps(self.history, indent=1) + "\n", encoding="utf-8")
-
-
-def run_folder(trainer: pl.Trainer) -> Path:
-    """Return the folder of this run: the logger's, as Lightning's ModelCheckpoint has it, or else the Trainer's."""
-    if not trainer.loggers:
-        return Path(trainer.default_root_dir)
-    logger = trainer.loggers[0]
-    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version)

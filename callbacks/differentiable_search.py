@@ -19,7 +19,7 @@ from lightning_nas.budget import CostBudget
 from lightning_nas.callbacks.alpha_gradient import AlphaGradient, Loss
 from lightning_nas.callbacks.alphas import Alphas
 from lightning_nas.callbacks.architecture_stream import ArchitectureStream
-from lightning_nas.callbacks.derive_architecture import run_folder
+from lightning_nas.run_folder import run_folder
 from lightning_nas.callbacks.searchable import check_package, check_searchable
 from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least

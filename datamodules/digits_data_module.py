@@ -20,6 +20,7 @@ class DigitsDataModule(ImageDataModule):
         eval_batch_size: Images a step in validation and testing.
         search: Split the training images in two.
         search_fraction: Share of the training images for the weights.
+        augment_architecture: Augment the architecture's images of a search, too.
         val_fraction: Share of the training images held out for validation.
         max_train_images: Size of a random subset.
         crop_padding: Pixels of zeros around a training image before it is cropped.
@@ -39,6 +40,7 @@ class DigitsDataModule(ImageDataModule):
         eval_batch_size: int | None = None,
         search: bool = False,
         search_fraction: float = 0.5,
+        augment_architecture: bool = True,
         val_fraction: float = 0.1,
         max_train_images: int | None = None,
         crop_padding: int = 1,
@@ -52,6 +54,7 @@ class DigitsDataModule(ImageDataModule):
             eval_batch_size=eval_batch_size,
             search=search,
             search_fraction=search_fraction,
+            augment_architecture=augment_architecture,
             val_fraction=val_fraction,
             max_train_images=max_train_images,
             crop_padding=crop_padding,

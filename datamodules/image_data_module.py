@@ -13,6 +13,7 @@ from lightning_nas.checks import check_at_least, check_fraction, check_mean_std
 from lightning_nas.datamodules import batch_transforms
 from lightning_nas.datamodules.image_set import Batch, ImageSet, pass_on
 from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
+from lightning_nas.datamodules.resumable_sampler import ResumableSampler
 from lightning_nas.datamodules.splitting import choose_indices, split_indices
 from lightning_nas.datamodules.training_place import TrainingPlace, epochs_done
 from lightning_nas.seeding import derive_seed, make_generator
@@ -37,6 +38,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         search: Split the training images in two. The training batch is then a dict with a batch of ``"weights"`` and
             one of ``"architecture"`` images; validation takes the ``"architecture"`` images.
         search_fraction: Share of the training images for the weights.
+        augment_architecture: Augment the ``"architecture"`` images of a search as those for the weights: right for
+            DARTS, whose alphas they train. False only normalises them: right for ENAS, which measures rewards on them.
         val_fraction: Share of the training images held out for validation when ``search`` is false and the data set has
             no validation images of its own. 0 trains on all images and validates on none.
         max_train_images: Use a random subset of so many training images, for quick runs.
@@ -63,6 +66,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         eval_batch_size: int | None = None,
         search: bool = False,
         search_fraction: float = 0.5,
+        augment_architecture: bool = True,
         val_fraction: float = 0.1,
         max_train_images: int | None = None,
         crop_padding: int = 0,
@@ -89,6 +93,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size
         self.search = search
         self.search_fraction = search_fraction
+        self.augment_architecture = augment_architecture
         self.val_fraction = val_fraction
         self.max_train_images = max_train_images
         self.crop_padding = crop_padding
@@ -198,7 +203,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def _eval_loader(self, images: Images) -> DataLoader[Any]:
         generator = make_generator(self.seed, "eval")
         size = self.eval_batch_size or self.batch_size
-        return DataLoader(images, batch_size=size, generator=generator, **self._loader_options())
+        # Lightning gives each process a part, except where the sampler is a distributed one already
+        alone = getattr(getattr(self.trainer, "lightning_module", None), "trains_own_child", False)
+        sampler = ResumableSampler(images, shuffle=False) if alone else None  # type: ignore[arg-type]  # has a length
+        return DataLoader(images, batch_size=size, sampler=sampler, generator=generator, **self._loader_options())
 
     def _loader_options(self) -> dict[str, Any]:
         return {
@@ -232,7 +240,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         images, labels = batch
         if self.trainer is None:
             return self.eval_transform(images), labels
-        if self.trainer.training:
+        if self.trainer.training and (self.augment_architecture or stream != "architecture"):
             images = self.train_transform(images, self._generator(self.trainer, stream))
         else:
             images = self.eval_transform(images)

@@ -17,6 +17,9 @@ def epochs_done(trainer: pl.Trainer) -> int:
 class TrainingPlace:
     """Where the next training batch lies, for building loaders.
 
+    Where every process trains a network of its own (``trains_own_child`` of the module) each has all data: it is the one
+    process of a world of one.
+
     The Trainer's counters are the only source. They are in every checkpoint, so loaders built from them go on exactly
     where an interrupted run stopped, without a state of their own.
     """
@@ -32,7 +35,8 @@ class TrainingPlace:
         if trainer is None:
             return cls()
         epoch, batch = _resumed(trainer) if trainer.fit_loop.restarting else (epochs_done(trainer), 0)
-        return cls(epoch, batch, trainer.global_rank, trainer.world_size)
+        alone = getattr(trainer.lightning_module, "trains_own_child", False)
+        return cls(epoch, batch) if alone else cls(epoch, batch, trainer.global_rank, trainer.world_size)
 
 
 def _resumed(trainer: pl.Trainer) -> tuple[int, int]:

@@ -35,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
     cost.add_argument("architecture", help="a JSON file, or the name of a published architecture")
     cost.add_argument("--scale", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. channels=36 layers=20")
     cost.add_argument("--input-shape", type=int, nargs="+", default=[3, 32, 32], help="channels, height, width")
+    search = commands.add_parser("search-table", help="search a benchmark that is a table; nothing is trained")
+    search.add_argument("--table", type=Path, required=True, help="CSV of NAS-Bench-201")
+    search.add_argument("--strategy", choices=("random", "evolution", "reinforce", "predictor"), default="evolution")
+    search.add_argument("--budget", type=int, default=300, help="number of architectures to look up")
+    search.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    search.add_argument("--output-dir", type=Path, default=Path("lightning-nas-table"), help="gets architecture.json")
     return top
 
 
@@ -59,6 +65,12 @@ def main() -> int:
             from lightning_nas.commands.spaces import run_spaces
 
             run_spaces()
+        elif arguments.command == "search-table":
+            from lightning_nas.commands.search_table import run_search_table
+
+            run_search_table(
+                arguments.table, arguments.strategy, arguments.budget, arguments.seed, arguments.output_dir
+            )
         else:
             from lightning_nas.commands.cost import run_cost
 

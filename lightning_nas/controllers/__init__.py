@@ -3,7 +3,7 @@
 from lightning_nas.controllers.base import Controller
 from lightning_nas.controllers.forms import form_of, program_of
 from lightning_nas.controllers.lstm import LstmController
-from lightning_nas.controllers.presets import enas_settings
+from lightning_nas.controllers.presets import depth_after, enas_settings, nas_settings
 from lightning_nas.controllers.reinforce import Reinforce
 from lightning_nas.controllers.samples import Samples
 from lightning_nas.controllers.uniform import UniformController
@@ -14,7 +14,9 @@ __all__ = [
     "Reinforce",
     "Samples",
     "UniformController",
+    "depth_after",
     "enas_settings",
     "form_of",
+    "nas_settings",
     "program_of",
 ]

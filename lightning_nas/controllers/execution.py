@@ -63,8 +63,8 @@ class Execution:
                 self._operation(instruction)
             case Input():
                 self._input(instruction)
-            case Flags(decisions):
-                self._flags(decisions)
+            case Flags():
+                self._flags(instruction)
 
     def _step(self) -> None:
         x = self.input
@@ -99,9 +99,11 @@ class Execution:
         if instruction.by_distance:
             self.input = self.input / (0.1 + distance[chosen])[:, None]
 
-    def _flags(self, names: tuple[str, ...]) -> None:
+    def _flags(self, instruction: Flags) -> None:
+        names = instruction.decisions
         scores = self._scores(len(names))
-        logits = self.controller.squash(torch.stack([-scores, scores], 2))
+        off = -scores if instruction.pair else torch.zeros_like(scores)
+        logits = self.controller.squash(torch.stack([off, scores], 2))
         self._penalize(logits)
         on = self._decide(names, logits)
         anchors = torch.stack(self.anchors[: len(names)], 1)

@@ -98,6 +98,39 @@ def recurrent_program(space: SearchSpace, *, locality: bool = True) -> Program:
     return tuple(program)
 
 
+def nas_program(space: SearchSpace, *, anchor_first: bool = True) -> Program:
+    """Return the program of layers of numbers, as in "Neural architecture search with reinforcement learning".
+
+    A layer has a step that is its anchor and asks for its skips, and a step for every number. Layer 0 has that anchor,
+    too: later layers ask for it. A number shares its head with the numbers of equal name of the other layers, so the
+    weights serve a space of more layers (Zoph & Le 2017, arXiv 1611.01578, section 3.3 and figure 4).
+
+    Args:
+        space: A space of decisions named ``layer<k>/<name>``.
+        anchor_first: Whether a layer's anchor comes before its numbers, as the figure shows it, or after them.
+    """
+    asks = any(_mode(decision) == "flag" for decision in space.decisions)
+    program: list[Instruction] = []
+    for _, run in groupby(space.decisions, lambda decision: decision.name.partition("/")[0]):
+        flags, numbers = _flags_and_numbers(run)
+        anchor: Program = (Step(), Anchor()) if asks else ()
+        anchor += (Flags(flags, pair=False),) if flags else ()
+        program += [*anchor, *numbers] if anchor_first else [*numbers, *anchor]
+    return tuple(program)
+
+
+def _flags_and_numbers(layer: Iterable[Decision]) -> tuple[tuple[str, ...], list[Instruction]]:
+    """Return the names of a layer's flags, and the instructions that make its other decisions."""
+    flags: list[str] = []
+    numbers: list[Instruction] = []
+    for decision in layer:
+        if _mode(decision) == "flag":
+            flags.append(decision.name)
+        else:
+            numbers += [Step(), Operation(decision.name, vocabulary=decision.name.rpartition("/")[2])]
+    return tuple(flags), numbers
+
+
 def other_program(space: SearchSpace) -> Program:
     """Return a program for any decisions: a step before each, and more as inputs and flags need anchors.
 

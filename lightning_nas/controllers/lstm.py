@@ -33,6 +33,7 @@ class LstmController(Controller):
         program: In which steps it makes the decisions; by default ``program_of(space)``.
         hidden: Width of the LSTM.
         layers: Layers of the LSTM.
+        biases: Whether the LSTM and all heads have biases; ENAS's have none.
         temperature: Divides the logits; ``None`` leaves them.
         tanh_constant: Bounds the logits; ``None`` does not.
         operation_tanh_constant: The same for operations and numbers, if it differs.
@@ -64,6 +65,7 @@ class LstmController(Controller):
         *,
         hidden: int = 64,
         layers: int = 1,
+        biases: bool = False,
         temperature: float | None = None,
         tanh_constant: float | None = 1.5,
         operation_tanh_constant: float | None = None,
@@ -95,10 +97,10 @@ class LstmController(Controller):
         self.choice_counts = {decision.name: len(decision.choices) for decision in space.decisions}
 
         self.start = nn.Parameter(torch.empty(1, hidden))
-        self.lstm = nn.ModuleList(Lstm(hidden) for _ in range(layers))
+        self.lstm = nn.ModuleList(Lstm(hidden, biases) for _ in range(layers))
         attends = any(isinstance(instruction, Input | Flags) for instruction in self.program)
         self.attention = Attention(hidden) if attends else None
-        self._add_vocabularies(hidden, operation_bias)
+        self._add_vocabularies(hidden, operation_bias, biases)
         self._initialize(init_range, seed)
 
     @classmethod
@@ -143,7 +145,7 @@ class LstmController(Controller):
         assert isinstance(vocabulary, Vocabulary)
         return vocabulary
 
-    def _add_vocabularies(self, hidden: int, bias: Sequence[float] | None) -> None:
+    def _add_vocabularies(self, hidden: int, bias: Sequence[float] | None, biases: bool) -> None:
         # numbered, not named: the same weights serve a deeper space with the same choices
         decisions = {decision.name: decision for decision in self.space.decisions}
         keys = {
@@ -155,7 +157,9 @@ class LstmController(Controller):
             if bias is not None and kind == "operation" and len(bias) != len(choices):
                 raise ValueError(f"Expected `operation_bias` to be one number for each of {choices} but got {bias}")
         self.vocabularies = nn.ModuleList(
-            Vocabulary(len(choices), hidden, bias if kind == "operation" else None) for _, kind, choices in distinct
+            Vocabulary(len(choices), hidden, bias if bias is not None and kind == "operation" else zeros)
+            for _, kind, choices in distinct
+            for zeros in ([0.0] * len(choices) if biases else None,)
         )
 
     def _initialize(self, init_range: float, seed: int) -> None:

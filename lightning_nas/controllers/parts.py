@@ -9,20 +9,23 @@ State = tuple[Tensor, Tensor]  # cell and hidden state, each [n, hidden]
 
 
 class Lstm(nn.Module):
-    """One layer of an LSTM without biases: one matrix ``[2 hidden, 4 hidden]``, gates in the order i, f, o, g.
+    """One layer of an LSTM: one matrix ``[2 hidden, 4 hidden]``, gates in the order i, f, o, g.
 
     Args:
         hidden: Width of input and state.
+        biases: Whether the gates have the two vectors of biases of ``torch.nn.LSTM``.
     """
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, biases: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(2 * hidden, 4 * hidden))
+        self.biases = nn.Parameter(torch.empty(2, 4 * hidden)) if biases else None
 
     def forward(self, x: Tensor, state: State) -> State:
         """Return the next state."""
         cell, hidden = state
-        i, f, o, g = (torch.cat([x, hidden], 1) @ self.weight).chunk(4, 1)
+        gates = torch.cat([x, hidden], 1) @ self.weight
+        i, f, o, g = (gates if self.biases is None else gates + self.biases.sum(0)).chunk(4, 1)
         cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         return cell, o.sigmoid() * cell.tanh()
 

@@ -67,9 +67,12 @@ class Flags:
 
     Args:
         decisions: Names of the decisions, with choices ``(False, True)``.
+        pair: Whether the score ``z`` is the logit of "on" and ``-z`` that of "off", as in ENAS's code, so that a flag
+            is on with the probability ``sigmoid(2 z)``; if not, with ``sigmoid(z)``.
     """
 
     decisions: tuple[str, ...]
+    pair: bool = True
 
 
 Instruction = Step | Anchor | Forget | Operation | Input | Flags

@@ -88,6 +88,10 @@ class SearchModule(TaskModule, ABC):
     def derive(self) -> Architecture:
         """Return the architecture that the search has arrived at."""
 
+    def space_of(self, architecture: Architecture) -> SearchSpace:
+        """Return the space of an architecture of this search: some searches pass from one space to another."""
+        return self.space
+
     def provenance(self) -> dict[str, Any]:
         """Return where an architecture derived now comes from, as plain data."""
         return {
@@ -108,10 +112,10 @@ class SearchModule(TaskModule, ABC):
 
         The first graph is the normal cell, where there are cells.
         """
-        flags = [decision.name for decision in self.space.decisions if decision.kind == "flag"]
+        flags = [decision.name for decision in self.space_of(architecture).decisions if decision.kind == "flag"]
         if flags:
             return float(sum(bool(architecture.values[name]) for name in flags))
-        first, *_ = self.space.graph(architecture)
+        first, *_ = self.space_of(architecture).graph(architecture)
         return float(sum(operation in SKIPS for _, _, operation in first.edges))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -49,3 +49,12 @@ def split_streams(batch: Any) -> tuple[Any, Any]:
             "search=True, or wrap yours: SearchSplit(datamodule)"
         )
     return batch["weights"], batch["architecture"]
+
+
+def check_ordinary(batch: Any) -> None:
+    """Raise a ``MisconfigurationException`` if a batch is one of a search with shared weights."""
+    if isinstance(batch, Mapping) and batch.keys() == {"weights", "architecture"}:
+        raise MisconfigurationException(
+            "Expected ordinary training batches but got those of a search with shared weights; use a data module with "
+            "search=False"
+        )

@@ -1,12 +1,14 @@
 """What several processes agree on."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from lightning_nas._lightning import pl
+
+T = TypeVar("T")
 
 
 def mean_over_processes(tensors: Sequence[Tensor], trainer: pl.Trainer) -> list[Tensor]:
@@ -17,3 +19,12 @@ def mean_over_processes(tensors: Sequence[Tensor], trainer: pl.Trainer) -> list[
     flat = cast("Tensor", trainer.strategy.reduce(flat, reduce_op="mean"))
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def gather(value: T, trainer: pl.Trainer) -> list[T]:
+    """Return what every process has given, by rank; all must call it. The values are pickled: plain data and tensors."""
+    if trainer.world_size == 1:
+        return [value]
+    values = cast("list[T]", [None] * trainer.world_size)
+    distributed.all_gather_object(values, value)
+    return values

@@ -13,7 +13,7 @@ from lightning_nas._lightning import MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_fraction, check_positive
 from lightning_nas.methods.base import TaskModule
-from lightning_nas.methods.batches import batch_size
+from lightning_nas.methods.batches import batch_size, check_ordinary
 from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
@@ -125,10 +125,7 @@ class RetrainModule(TaskModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        if isinstance(batch, Mapping) and batch.keys() == {"weights", "architecture"}:
-            raise MisconfigurationException(
-                "Expected ordinary training batches but got those of a search; use a data module with search=False"
-            )
+        check_ordinary(batch)
         evaluation = self.task.evaluate(self.network, batch)
         self.record("train", evaluation, batch_size(batch))
         return evaluation.loss

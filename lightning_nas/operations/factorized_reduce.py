@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from lightning_nas.checks import check_at_least
 from lightning_nas.operations.norm import Norm
 
 
@@ -11,26 +13,28 @@ class FactorizedReduce(nn.Module):
 
     Args:
         inputs: Channels in.
-        outputs: Channels out, an even number.
+        outputs: Channels out, 2 at least; of an odd number the second half has one more.
         norm: Makes the normalisation for a number of channels.
         relu: Whether the ReLU comes first.
 
     Raises:
-        ValueError: If ``outputs`` is odd.
+        ValueError: If ``outputs`` is below 2.
     """
 
     def __init__(self, inputs: int, outputs: int, norm: Norm = nn.BatchNorm2d, *, relu: bool = True) -> None:
         super().__init__()
-        if outputs % 2:
-            raise ValueError(f"Expected an even number of channels out of FactorizedReduce but got {outputs}")
+        check_at_least("outputs", outputs, 2, "FactorizedReduce has two halves")
         self.relu = relu
         self.conv_1 = nn.Conv2d(inputs, outputs // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(inputs, outputs // 2, 1, 2, bias=False)
+        self.conv_2 = nn.Conv2d(inputs, outputs - outputs // 2, 1, 2, bias=False)
         self.bn = norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, inputs, H, W]`` to ``[N, outputs, H / 2, W / 2]``; H and W are even."""
+        """Map ``[N, inputs, H, W]`` to ``[N, outputs, H / 2, W / 2]``, rounded up; zeros are shifted in."""
         x = torch.relu(x) if self.relu else x
-        halves: Tensor = torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], 1)
+        shifted = x[:, :, 1:, 1:]
+        if x.shape[2] % 2 or x.shape[3] % 2:  # the last row or column of an even size is not looked at
+            shifted = functional.pad(shifted, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+        halves: Tensor = torch.cat([self.conv_1(x), self.conv_2(shifted)], 1)
         normed: Tensor = self.bn(halves)
         return normed

@@ -11,7 +11,9 @@ from lightning_nas.spaces.genotype import Genotype
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.module_space import ModuleSpace
+from lightning_nas.spaces.nas_conv import NasConvSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
+from lightning_nas.spaces.nasnet import NasnetSpace
 from lightning_nas.spaces.registry import SPACES, get_space
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "Mixture",
     "ModuleSpace",
     "NasBench201Space",
+    "NasConvSpace",
+    "NasnetSpace",
     "OpChoice",
     "RepeatChoice",
     "SearchSpace",

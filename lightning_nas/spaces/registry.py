@@ -4,14 +4,18 @@ from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.darts import DartsSpace
 from lightning_nas.spaces.enas_macro import EnasMacroSpace
 from lightning_nas.spaces.enas_micro import EnasMicroSpace
+from lightning_nas.spaces.nas_conv import NasConvSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
+from lightning_nas.spaces.nasnet import NasnetSpace
 from lightning_nas.spaces.settings import parse_settings
 
 SPACES: dict[str, type[SearchSpace]] = {
     "darts": DartsSpace,
     "enas_macro": EnasMacroSpace,
     "enas_micro": EnasMicroSpace,
+    "nas_conv": NasConvSpace,
     "nasbench201": NasBench201Space,
+    "nasnet": NasnetSpace,
 }
 
 

@@ -2,5 +2,6 @@
 
 from lightning_nas.testing.search_module import SearchModuleContract
 from lightning_nas.testing.space import SpaceContract
+from lightning_nas.testing.strategy import StrategyContract
 
-__all__ = ["SearchModuleContract", "SpaceContract"]
+__all__ = ["SearchModuleContract", "SpaceContract", "StrategyContract"]

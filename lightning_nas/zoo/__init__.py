@@ -14,6 +14,8 @@ from lightning_nas.zoo.darts import (
 )
 from lightning_nas.zoo.enas_macro import ENAS_MACRO
 from lightning_nas.zoo.enas_micro import ENAS_MICRO
+from lightning_nas.zoo.nas_conv import NAS_V1
+from lightning_nas.zoo.nasnet import AMOEBANET_A, NASNET_A, PNASNET_5
 
 ARCHITECTURES: dict[str, Architecture] = {
     "DARTS_V1": DARTS_V1,
@@ -25,6 +27,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "AmoebaNet": AmoebaNet,
     "ENAS_MACRO": ENAS_MACRO,
     "ENAS_MICRO": ENAS_MICRO,
+    "NAS_V1": NAS_V1,
+    "NASNET_A": NASNET_A,
+    "AMOEBANET_A": AMOEBANET_A,
+    "PNASNET_5": PNASNET_5,
 }
 
 
@@ -49,14 +55,18 @@ def find_architecture(name: str | Path) -> Architecture:
 
 
 __all__ = [
+    "AMOEBANET_A",
     "ARCHITECTURES",
     "DARTS_V1",
     "DARTS_V2",
     "ENAS_MACRO",
     "ENAS_MICRO",
+    "NASNET_A",
+    "NAS_V1",
     "PC_DARTS",
     "PC_DARTS_IMAGE",
     "PDARTS",
+    "PNASNET_5",
     "AmoebaNet",
     "NASNet",
     "find_architecture",

@@ -34,6 +34,19 @@ def test_channels_may_change() -> None:
     assert FactorizedReduce(6, 4)(torch.randn(2, 6, 8, 4)).shape == (2, 4, 4, 2)
 
 
-def test_odd_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="even number of channels out of FactorizedReduce but got 5"):
-        FactorizedReduce(4, 5)
+def test_of_odd_channels_the_second_half_has_one_more() -> None:
+    layer = FactorizedReduce(4, 5)
+    assert (layer.conv_1.out_channels, layer.conv_2.out_channels) == (2, 3)
+    assert layer(torch.randn(2, 4, 8, 6)).shape == (2, 5, 4, 3)
+
+
+def test_of_odd_sizes_zeros_are_shifted_in() -> None:
+    image = torch.arange(15.0).reshape(1, 1, 3, 5)
+    first, second = plain(1, 2)(image)[0]
+    assert first.tolist() == [[0, 2, 4], [10, 12, 14]]
+    assert second.tolist() == [[6, 8, 0], [0, 0, 0]]
+
+
+def test_one_channel_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`outputs` to be at least 2 \(FactorizedReduce has two halves\) but got 1"):
+        FactorizedReduce(4, 1)

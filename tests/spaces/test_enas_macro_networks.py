@@ -390,10 +390,6 @@ class TestRefusals:
         with pytest.raises(ValueError, match=message):
             space.build(space.from_string("0 0 0 0 0 1"), **scale)
 
-    def test_odd_channels_of_a_supernet(self) -> None:
-        with pytest.raises(ValueError, match=r"Expected an even number of channels .* but got 5"):
-            EnasMacroSpace(3).supernet(channels=5)
-
     @pytest.mark.parametrize(
         ("shape", "message"),
         [((3, 8, 10), "divisible by 4 but got 8x10"), ((1, 8, 8), "images of 3 channels but got 1")],

@@ -1,0 +1,140 @@
+"""A child under training."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lightning_nas.methods.batches import batch_size
+from lightning_nas.methods.child_record import ChildRecord, Status
+from lightning_nas.strategies.proposal import Proposal
+from lightning_nas.tasks.base import Evaluation, Task
+
+OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerCallable = Callable[[Optimizer], LRScheduler]
+
+
+class Child:
+    """The network of a proposal with its optimiser and its schedule, and how far its training has come.
+
+    Args:
+        proposal: What the strategy has proposed.
+        network: Its network, on the device on which it is trained.
+        optimizer: Makes its optimiser.
+        scheduler: Makes its schedule, stepped each epoch.
+        grad_clip: Norm to which gradients are clipped, or ``None``.
+        costs: Parameters and multiply-adds of the network.
+    """
+
+    def __init__(
+        self,
+        proposal: Proposal,
+        network: nn.Module,
+        optimizer: OptimizerCallable,
+        scheduler: SchedulerCallable,
+        grad_clip: float | None,
+        costs: dict[str, int],
+    ) -> None:
+        self.proposal = proposal
+        self.network = network
+        self.optimizer = optimizer(network.parameters())
+        self.scheduler = scheduler(self.optimizer)
+        self.grad_clip = grad_clip
+        self.costs = costs
+        self.examples = 0
+        self.curve: list[float] = []
+        self.metrics: dict[str, float] = {}
+        self._seconds = 0.0  # before a resumption
+        self._started = time.perf_counter()
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs that are over."""
+        return len(self.curve)
+
+    def step(self, task: Task, batch: Any) -> Evaluation:
+        """Train on a batch.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
+        """
+        self.network.train()
+        self.optimizer.zero_grad()
+        evaluation = task.evaluate(self.network, batch)
+        if not torch.isfinite(evaluation.loss):
+            raise FloatingPointError(f"the loss was {float(evaluation.loss)} in epoch {self.epoch}")
+        torch.autograd.backward(evaluation.loss)
+        if self.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.grad_clip)
+        self.optimizer.step()
+        self.examples += batch_size(batch)
+        return evaluation
+
+    def end_epoch(self, objective: float, metrics: dict[str, float]) -> None:
+        """Take in what an epoch has come to.
+
+        Args:
+            objective: More is better.
+            metrics: All metrics of the epoch.
+
+        Raises:
+            FloatingPointError: If the objective is not finite.
+        """
+        self.scheduler.step()
+        self.curve.append(objective)
+        self.metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        if not math.isfinite(objective):
+            raise FloatingPointError(f"the objective was {objective} after epoch {self.epoch}")
+
+    def record(self, status: Status, window: int, error: str = "") -> ChildRecord:
+        """Return what is kept of the child.
+
+        Args:
+            status: How it ended.
+            window: Its score is the best objective of so many last epochs.
+            error: What went wrong, if it failed.
+        """
+        score = None if status == "failed" else max(self.curve[-window:])
+        return ChildRecord(
+            self.proposal.number,
+            self.proposal.architecture,
+            status,
+            score,
+            self.epoch,
+            self.examples,
+            self.seconds,
+            self.costs,
+            self.metrics,
+            tuple(self.curve),
+            error,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been trained."""
+        return self._seconds + time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that is needed to go on, as plain data and tensors."""
+        return {
+            "number": self.proposal.number,
+            "examples": self.examples,
+            "seconds": self.seconds,
+            "curve": list(self.curve),
+            "metrics": dict(self.metrics),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.examples, self._seconds = state["examples"], state["seconds"]
+        self.curve, self.metrics = list(state["curve"]), dict(state["metrics"])
+        for name in ("network", "optimizer", "scheduler"):
+            getattr(self, name).load_state_dict(state[name])

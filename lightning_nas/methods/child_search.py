@@ -1,0 +1,424 @@
+"""Searches that train every architecture they look at."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader, DistributedSampler
+from torchmetrics import Metric, MetricCollection
+
+from lightning_nas._lightning import MisconfigurationException, pl
+from lightning_nas.architecture import Architecture
+from lightning_nas.checks import check_at_least, check_positive
+from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.methods.base import SearchModule
+from lightning_nas.methods.batches import batch_size, check_ordinary
+from lightning_nas.methods.child import Child, OptimizerCallable, SchedulerCallable
+from lightning_nas.methods.child_record import ChildRecord, Status
+from lightning_nas.methods.ledger import read_children, write_children
+from lightning_nas.methods.processes import gather
+from lightning_nas.modes import evaluating
+from lightning_nas.run_folder import run_folder
+from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.inputs import as_inputs
+from lightning_nas.strategies.base import Strategy
+from lightning_nas.strategies.proposal import Proposal
+from lightning_nas.tasks.base import Evaluation, Task
+
+HOPELESS_AFTER = 5  # children that must be known before one can be called hopeless
+FAILURES = 5  # children at the start that may all fail before the search gives up
+
+
+class ChildSearchModule(SearchModule):
+    """Trains the architectures that a strategy asks for, one after the other, and tells it their scores.
+
+    Each child is trained from scratch for ``epochs_per_child`` of the Trainer's epochs, validated after each, and dropped.
+    What is kept of it is a row of ``children.csv`` in the run's folder, and of the checkpoint. With several processes each
+    trains a child of its own, on all data, and all hold the same strategy.
+
+    A child whose network cannot be built, or whose training raises an error or diverges, is told as failed, and the
+    search goes on. The search ends with ``Trainer(max_epochs=...)``, after ``max_children``, or when the strategy has
+    nothing left to ask for. Finished children are read back from ``children.csv``: a run that was killed, started again
+    with the same arguments (with ``ckpt_path`` or, where the folder is the same, without), trains none of them twice.
+
+    Args:
+        strategy: What to train next; it must be fresh.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10. Its
+            ``objective`` is the score, after the last epoch.
+        scale: Size of the children, passed to ``space.build``.
+        epochs_per_child: The Trainer's epochs for each child.
+        max_children: Ends the search, as ``Trainer(max_epochs=...)`` does.
+        score_window: The score is the best objective of so many last epochs.
+        stop_hopeless: Stop a child whose best objective is below the median of the mean objectives that the others had
+            had until the same epoch (the median rule of Golovin et al. 2017).
+        grad_clip: Norm to which gradients are clipped, or ``None``.
+        optimizer: Makes a child's optimiser; by default SGD(lr=0.025, momentum=0.9, weight_decay=3e-4).
+        scheduler: Makes its schedule, stepped each epoch; by default a cosine to zero over ``epochs_per_child``.
+        folder: Where ``children.csv`` is written; by default the logger's folder of the run, or else the Trainer's.
+        input_shape: Shape of one input, ``(channels, height, width)`` for images, to count multiply-adds; by default
+            the space's ``example``. Without either, they are not counted.
+        seed: Seed of the initial weights and of all training.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> from lightning_nas.strategies import RandomStrategy
+        >>> module = ChildSearchModule(RandomStrategy("nasbench201"), scale={"channels": 4, "cells": 1}, max_children=8)
+        >>> module.ledger
+        []
+    """
+
+    trains_own_child = True  # data modules give every process all data
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        task: Task | None = None,
+        *,
+        scale: Mapping[str, Any] | None = None,
+        epochs_per_child: int = 20,
+        max_children: int | None = None,
+        score_window: int = 1,
+        stop_hopeless: bool = False,
+        grad_clip: float | None = 5.0,
+        optimizer: OptimizerCallable | None = None,
+        scheduler: SchedulerCallable | None = None,
+        folder: str | Path | None = None,
+        input_shape: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(strategy.space, task, scale, seed)
+        check_at_least("epochs_per_child", epochs_per_child, 1)
+        check_at_least("max_children", max_children, 1)
+        check_at_least("score_window", score_window, 1)
+        check_positive("grad_clip", grad_clip)
+        self.strategy = strategy
+        self.ledger: list[ChildRecord] = []
+        self.epochs_per_child = epochs_per_child
+        self.max_children = max_children
+        self.score_window = score_window
+        self.stop_hopeless = stop_hopeless
+        self.grad_clip = grad_clip
+        self.optimizer = optimizer or partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)
+        self.scheduler = scheduler or partial(CosineAnnealingLR, T_max=epochs_per_child)
+        self.folder = folder
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.automatic_optimization = False
+        # Lightning counts steps by its optimisers, and DistributedDataParallel needs a parameter: this is neither a
+        # child's nor ever changed. It knows the device and the precision, too.
+        self.pace = nn.Parameter(torch.zeros(()))
+        for metric in self.metrics.modules():
+            if isinstance(metric, Metric):
+                metric.distributed_available_fn = _never  # each process has a child of its own
+        self._child: Child | None = None
+        self._record: ChildRecord | None = None  # of this process's child, until those of the others have ended
+        self._round = False  # whether children are under way in any process
+        self._skipped = 0  # epochs of children that are known from a file
+        self._running: dict[int, dict[str, Any]] = {}  # by number, of the checkpoint that is resumed
+        self._known: dict[int, ChildRecord] = {}  # by number, from files
+        self._losses: dict[str, list[tuple[Tensor, int]]] = {}  # by stage, with the sizes of the batches
+        self._files: list[str] = []
+        # plain data only: a checkpoint must load with weights_only
+        self.save_hyperparameters(ignore=["strategy", "space", "task", "scale", "optimizer", "scheduler", "folder"])
+        self.save_hyperparameters(
+            {"space": self.space.name, "scale": self.scale, "folder": None if folder is None else str(folder)}
+        )
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return an optimiser that changes nothing: children have their own, this one counts steps."""
+        return SGD([self.pace], lr=0.0)
+
+    def space_of(self, architecture: Architecture) -> SearchSpace:
+        """Return the space of an architecture of this search."""
+        return self.strategy.space_of(architecture)
+
+    def derive(self) -> Architecture:
+        """Return the best architecture so far; before the first score, a random one."""
+        best = self.strategy.best or self.space.sample(make_generator(self.seed, "first"))
+        return Architecture(best.space, best.values, self.provenance(), best.metrics)
+
+    # --- how a round of children begins -------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Check the Trainer, and read the children that earlier runs have finished."""
+        if self.trainer.check_val_every_n_epoch != 1:
+            raise MisconfigurationException(
+                "Expected Trainer(check_val_every_n_epoch=1), because a child's score is its last validation, but got "
+                f"{self.trainer.check_val_every_n_epoch}"
+            )
+        own = str(Path(self.folder or run_folder(self.trainer)) / "children.csv")
+        files = gather([*self._files, own], self.trainer)[0]  # other processes may see another folder, or none
+        self._files = sorted(set(files), key=files.index)
+        known = [record for file in files for record in read_children(Path(file))]
+        self._known = {record.number: record for record in gather(known, self.trainer)[0]}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        """Begin the next children if none is under way, and seed torch for this batch; ``-1`` skips the epoch."""
+        # not at the start of the epoch: a run resumed in the middle of one never gets there
+        if batch_idx == 0:
+            self._check_data()
+        if not self._round:
+            self._begin_round()
+        if not self._round or self._skipped:
+            self.trainer.should_stop = not self._round
+            return -1
+        number, epoch = (self._child.proposal.number, self._child.epoch) if self._child else (-1, 0)
+        torch.manual_seed(derive_seed(self.seed, "child", number, epoch, batch_idx))
+        return None
+
+    def _begin_round(self) -> None:
+        """Ask for a child for every process, as long as there is something to ask for."""
+        proposals = self._ask(self.trainer.world_size)
+        self._round = bool(proposals)
+        known = [self._look_up(proposal) for proposal in proposals]
+        if proposals and None not in known:
+            self._skipped = max(self._epochs_left(record) for record in known if record is not None)
+        if self.global_rank < len(proposals):
+            self._begin(proposals[self.global_rank], known[self.global_rank])
+
+    def _ask(self, n: int) -> list[Proposal]:
+        if self.max_children is not None:
+            n = min(n, self.max_children - len(self.ledger))
+        proposals = self.strategy.waiting[: max(n, 0)]  # were under way when a checkpoint was written
+        return proposals + self.strategy.ask(n - len(proposals)) if len(proposals) < n else proposals
+
+    def _look_up(self, proposal: Proposal) -> ChildRecord | None:
+        """Return the child if an earlier run has finished it."""
+        record = self._known.get(proposal.number)
+        if record and (record.architecture, record.search) != (proposal.architecture, self._digest()):
+            raise MisconfigurationException(
+                f"Expected {self._files} to hold children of this search but child {record.number} is one of a search "
+                "with other settings; give another `folder`, or the settings of the search that has written it"
+            )
+        return record
+
+    def _epochs_left(self, record: ChildRecord) -> int:
+        """Return how many epochs to skip for a known child: the others then have those of an uninterrupted run."""
+        done = len(self._running.get(record.number, {}).get("curve", ()))
+        return max(record.epochs - done, 1)
+
+    def _begin(self, proposal: Proposal, known: ChildRecord | None) -> None:
+        """Build the child of this process, or go on with what is known of it."""
+        state = self._running.pop(proposal.number, None)
+        if known is not None or (state is not None and "record" in state):
+            self._record = known or ChildRecord.from_dict(cast("dict[str, Any]", state)["record"])
+            return
+        try:
+            self._child = self._build(proposal)
+        except Exception as error:
+            self._end(ChildRecord(proposal.number, proposal.architecture, "failed", error=_text(error)))
+            return
+        if state is not None:
+            self._child.load_state_dict(state)
+
+    def _build(self, proposal: Proposal) -> Child:
+        space = self.space_of(proposal.architecture)
+        with fixed_seed(derive_seed(self.seed, "child", proposal.number)):
+            network = space.build(proposal.architecture, **self.scale)
+        costs = {"params": count_parameters(network)}
+        inputs = space.example if self.input_shape is None else as_inputs(self.input_shape)
+        if inputs is not None:
+            one = inputs.first()
+            costs["macs"] = count_multiply_adds(network, *one.positional, **one.named)
+        network.to(self.pace)
+        return Child(proposal, network, self.optimizer, self.scheduler, self.grad_clip, costs)
+
+    def _check_data(self) -> None:
+        """Refuse loaders that give each process a part of the data."""
+        loaders = [self.trainer.train_dataloader, self.trainer.val_dataloaders]
+        samplers = [getattr(loader, "sampler", None) for loader in loaders if isinstance(loader, DataLoader)]
+        if any(isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1 for sampler in samplers):
+            raise MisconfigurationException(
+                "Expected loaders that give every process all data, because each trains a child of its own, but got a "
+                "DistributedSampler; use Trainer(use_distributed_sampler=False)"
+            )
+        if not self.trainer.val_dataloaders:
+            raise MisconfigurationException(
+                "Expected validation data, for the scores of the children, but got none; use a data module with a "
+                "`val_dataloader` (ours have `val_fraction`)"
+            )
+
+    # --- how a child is trained ---------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Train the child of this process on a batch."""
+        check_ordinary(batch)
+        cast("Optimizer", self.optimizers()).step()  # Lightning's counter of steps
+        if self._child is None:
+            return
+        try:
+            self._observe("train", self._child.step(self.task, batch), batch_size(batch))
+        except Exception as error:
+            self._fail(error)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Validate the child of this process on a batch."""
+        if self._child is None:
+            return
+        try:
+            with evaluating(self._child.network):
+                self._observe("val", self.task.evaluate(self._child.network, batch), batch_size(batch))
+        except Exception as error:
+            self._fail(error)
+
+    def _observe(self, stage: str, evaluation: Evaluation, size: int) -> None:
+        metrics = cast("MetricCollection", self.metrics[self.stages.index(stage)])
+        metrics.update(evaluation.predictions, evaluation.targets)
+        self._losses.setdefault(stage, []).append((evaluation.loss.detach(), size))
+
+    def _fail(self, error: Exception) -> None:
+        assert self._child is not None
+        self._end(self._child.record("failed", self.score_window, _text(error)))
+
+    def _end(self, record: ChildRecord) -> None:
+        self._child, self._record = None, replace(record, search=self._digest())  # the network's memory is free before the next child's is taken
+        self._reset()
+
+    def on_train_epoch_start(self) -> None:
+        """Forget what an interrupted epoch has left."""
+        self._reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget an earlier validation of this epoch."""
+        self._reset("val")
+
+    def _reset(self, *stages: str) -> None:
+        for stage in stages or self.stages:
+            self._losses.pop(stage, None)
+            cast("MetricCollection", self.metrics[self.stages.index(stage)]).reset()
+
+    def _summary(self) -> dict[str, float]:
+        """Return the metrics of the epoch, of this process's child."""
+        summary: dict[str, float] = {}
+        for stage, losses in self._losses.items():
+            metrics = cast("MetricCollection", self.metrics[self.stages.index(stage)])
+            summary |= {name: float(value) for name, value in metrics.compute().items()}
+            summary[f"{stage}/loss"] = sum(float(loss) * size for loss, size in losses) / sum(n for _, n in losses)
+        return summary
+
+    # --- how it ends --------------------------------------------------------------------------------------------------
+
+    def on_train_epoch_end(self) -> None:
+        """End the child's epoch, and the round when all processes have ended theirs."""
+        summary = self._summary() if self._child else {}
+        if self._child is not None:
+            self._end_epoch(self._child, summary)
+        self._reset()
+        parts = gather((summary, self._record, self._child is None), self.trainer)
+        self._log([summary for summary, _, _ in parts if summary])
+        self._skipped = max(self._skipped - 1, 0)
+        if self._round and not self._skipped and all(ended for _, _, ended in parts):
+            self._end_round([record for _, record, _ in parts if record is not None])
+        self._log_search()
+
+    def _end_epoch(self, child: Child, summary: dict[str, float]) -> None:
+        name, mode = self.task.objective
+        try:
+            child.end_epoch(summary[name] * (1 if mode == "max" else -1), summary)
+        except Exception as error:
+            self._fail(error)
+            return
+        status: Status | None = "stopped" if self._is_hopeless(child) else None
+        status = "finished" if child.epoch == self.epochs_per_child else status
+        if status is not None:
+            self._end(child.record(status, self.score_window))
+
+    def _is_hopeless(self, child: Child) -> bool:
+        others = [record.curve[: child.epoch] for record in self.ledger if len(record.curve) >= child.epoch]
+        if not self.stop_hopeless or len(others) < HOPELESS_AFTER:
+            return False
+        return max(child.curve) < median(sum(curve) / len(curve) for curve in others)
+
+    def _end_round(self, records: list[ChildRecord]) -> None:
+        self._round, self._record = False, None
+        for record in sorted(records, key=lambda record: record.number):
+            self._take(record)
+        if self.trainer.is_global_zero:
+            rows = {**self._known, **{record.number: record for record in self.ledger}}
+            write_children([rows[number] for number in sorted(rows)], Path(self._files[-1]))
+        if self.max_children is not None and len(self.ledger) >= self.max_children:
+            self.trainer.should_stop = True
+
+    def _digest(self) -> str:
+        """Return what tells the children of searches with different settings apart."""
+        settings = {name: value for name, value in self.hparams.items() if name not in ("max_children", "folder")}
+        strategy = [type(self.strategy).__name__, self.strategy.space.name, self.strategy.seed]
+        return f"{derive_seed(json.dumps([strategy, settings], sort_keys=True, default=str)):016x}"
+
+    def _take(self, record: ChildRecord) -> None:
+        """Tell the strategy, and keep the record."""
+        self.ledger.append(record)
+        self.strategy.tell(self.strategy.proposals[record.number], record.score)
+        self.examples_seen += record.examples
+        if len(self.ledger) == FAILURES and all(child.status == "failed" for child in self.ledger):
+            raise MisconfigurationException(
+                f"Expected children that can be trained but the first {FAILURES} have all failed, the last one with "
+                f"{record.error!r}; look at `scale`, `task` and the data"
+            )
+
+    def _log(self, summaries: list[dict[str, float]]) -> None:
+        """Log the means over the children that are under way."""
+        names = sorted({name for summary in summaries for name in summary})
+        means = {name: _mean([summary[name] for summary in summaries if name in summary]) for name in names}
+        self.log_dict(means, prog_bar=True, sync_dist=True)  # equal everywhere; Lightning warns without it
+
+    def _log_search(self) -> None:
+        state = {"search/children": float(len(self.ledger)), "search/examples_seen": float(self.examples_seen)}
+        best = self.strategy.best
+        name, mode = self.task.objective
+        if best is not None and name.endswith("accuracy"):
+            state["search/best_error"] = 1.0 - best.metrics["score"]
+        elif best is not None:
+            state["search/best_score"] = best.metrics["score"] * (1 if mode == "max" else -1)
+        self.log_dict(state, prog_bar=True, sync_dist=True)
+        self.log("search/device_hours", sum(child.seconds for child in self.ledger) / 3600, sync_dist=True)
+
+    # --- what a checkpoint holds --------------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the state of the strategy, which is part of ``state_dict``."""
+        return self.strategy.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up the state of the strategy."""
+        self.strategy.load_state_dict(state)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the records of all children, and those under way in every process."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["children"] = [record.to_dict() for record in self.ledger]
+        checkpoint["children_files"] = list(self._files)
+        checkpoint["running"] = [state for state in gather(self._state(), self.trainer) if state is not None]
+
+    def _state(self) -> dict[str, Any] | None:
+        if self._record is not None:
+            return {"number": self._record.number, "record": self._record.to_dict()}
+        return None if self._child is None else self._child.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the records, and the children under way when they are next needed."""
+        self.ledger = [ChildRecord.from_dict(data) for data in checkpoint["children"]]
+        self._files = list(checkpoint["children_files"])
+        self._running = {state["number"]: state for state in checkpoint["running"]}
+
+
+def _never() -> bool:
+    return False
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

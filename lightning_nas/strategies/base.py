@@ -1,0 +1,142 @@
+"""The interface of a search strategy."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lightning_nas.architecture import Architecture
+from lightning_nas.checks import check_at_least
+from lightning_nas.seeding import make_generator
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.registry import get_space
+from lightning_nas.strategies.proposal import Proposal
+
+ATTEMPTS = 1000  # draws in a row that give nothing new before a strategy concludes that nothing new is left
+
+
+class Strategy(ABC):
+    """Decides which architectures to evaluate next, from the scores of those before. It trains nothing itself.
+
+    Proposals may be told in any order, late, or never. A score of ``None``, NaN or infinity means that the evaluation
+    failed. A proposal told twice counts once: the second score is ignored. All randomness comes from one generator, which
+    is part of ``state_dict``: plain data, from which an equal strategy goes on exactly as this one would have.
+
+    Args:
+        space: What to search.
+        seed: Seed of everything random.
+        repeats: Whether an architecture may be proposed again; two ways to write one architecture
+            (``space.canonical``) count as one.
+
+    Example:
+        >>> from lightning_nas.strategies import RandomStrategy
+        >>> strategy = RandomStrategy("nasbench201")
+        >>> for proposal in strategy.ask(3):
+        ...     strategy.tell(proposal, score=proposal.number)
+        >>> strategy.best.metrics["score"]
+        2.0
+    """
+
+    def __init__(self, space: SearchSpace | str, *, seed: int = 0, repeats: bool = False) -> None:
+        self.space = get_space(space) if isinstance(space, str) else space
+        self.seed = seed
+        self.repeats = repeats
+        self.generator = make_generator(seed, "strategy")
+        self.proposals: list[Proposal] = []
+        self.scores: dict[int, float | None] = {}  # by number, in the order in which they were told
+        self._proposed: set[Architecture] = set()
+
+    def ask(self, n: int = 1) -> list[Proposal]:
+        """Return up to ``n`` new proposals: fewer when the strategy waits for scores, or has nothing left to propose."""
+        check_at_least("n", n, 1)
+        asked: list[Proposal] = []
+        while len(asked) < n and (architecture := self._propose()) is not None:
+            asked.append(Proposal(len(self.proposals), architecture))
+            self.proposals.append(asked[-1])
+            self._proposed.add(self.key(architecture))
+        return asked
+
+    def tell(self, proposal: Proposal, score: float | None) -> None:
+        """Take the score of a proposal; more is better.
+
+        Raises:
+            ValueError: If the proposal is not one of this strategy.
+        """
+        if not (0 <= proposal.number < len(self.proposals)) or self.proposals[proposal.number] != proposal:
+            raise ValueError(f"Expected a proposal that this strategy has made but got {proposal}")
+        if proposal.number in self.scores:
+            return
+        valid = score is not None and math.isfinite(score)
+        self.scores[proposal.number] = float(score) if valid and score is not None else None
+        self._learn(proposal, self.scores[proposal.number])
+
+    @property
+    def waiting(self) -> list[Proposal]:
+        """The proposals whose scores are not known yet."""
+        return [proposal for proposal in self.proposals if proposal.number not in self.scores]
+
+    @property
+    def best(self) -> Architecture | None:
+        """The architecture of the best score, which is in its ``metrics["score"]``; the earliest told among equals."""
+        valid = {number: score for number, score in self.scores.items() if score is not None}
+        if not valid:
+            return None
+        number = max(valid, key=valid.__getitem__)
+        return replace(self.proposals[number].architecture, metrics={"score": valid[number]})
+
+    @abstractmethod
+    def _propose(self) -> Architecture | None:
+        """Return the next architecture, or ``None`` to wait for scores, or when there is nothing left."""
+
+    def _learn(self, proposal: Proposal, score: float | None) -> None:  # noqa: B027  # not all strategies learn
+        """Take in a score that has just been told, ``None`` for a failure; each proposal comes once."""
+
+    def key(self, architecture: Architecture) -> Architecture:
+        """Return what all ways to write an architecture have in common."""
+        return self.space_of(architecture).canonical(architecture)
+
+    def space_of(self, architecture: Architecture) -> SearchSpace:
+        """Return the space of a proposed architecture: the strategy's own, or one that its name says."""
+        return self.space if architecture.space == self.space.name else get_space(architecture.space)
+
+    def is_new(self, architecture: Architecture) -> bool:
+        """Return whether an architecture may be proposed."""
+        return self.repeats or self.key(architecture) not in self._proposed
+
+    def sample_new(self) -> Architecture | None:
+        """Return a random architecture that may be proposed, or ``None`` if there seems to be none left."""
+        if not self.repeats and len(self._proposed) >= self.space.size:
+            return None
+        draws = (self.space.sample(self.generator) for _ in range(ATTEMPTS))
+        return next((architecture for architecture in draws if self.is_new(architecture)), None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the future depends on, as plain data and tensors."""
+        return {
+            "strategy": type(self).__name__,
+            "space": self.space.name,
+            "seed": self.seed,
+            "generator": self.generator.get_state(),
+            "proposals": [proposal.architecture.to_dict() for proposal in self.proposals],
+            "scores": [[number, score] for number, score in self.scores.items()],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            ValueError: If it is the state of another strategy, or of one on another space.
+        """
+        own = (type(self).__name__, self.space.name)
+        if (given := (state.get("strategy"), state.get("space"))) != own:
+            raise ValueError(f"Expected the state of a strategy {own} but got one of {given}")
+        self.seed = state["seed"]
+        self.generator = torch.Generator()
+        self.generator.set_state(state["generator"].cpu())
+        architectures = [Architecture.from_dict(data) for data in state["proposals"]]
+        self.proposals = [Proposal(number, architecture) for number, architecture in enumerate(architectures)]
+        self.scores = {number: score for number, score in state["scores"]}
+        self._proposed = {self.key(architecture) for architecture in architectures}
