@@ -5,6 +5,9 @@
 The search is configs/enas_nasbench201_small.yaml. Beside it stands the same with uniform sampling, random search with
 shared weights: the images that the controller has spent on rewards are spent on scores of random architectures at the
 end, and the best is taken. Last comes the rank correlation of such scores and the table.
+
+The mean reward of the controller's samples in the last epoch stands beside that of architectures drawn uniformly, at
+the same weights and on the same batches: what both have in common is due to the weights, not to the controller.
 """
 
 import argparse
@@ -24,6 +27,8 @@ from lightning_nas.seeding import make_generator
 from lightning_nas.tables import NasBench201Table
 
 BATCHES = 2  # of validation images, for a score
+UNIFORM = 100  # architectures an epoch beside the controller's
+REWARDS = {"controller": "search/reward", "uniform": "search/uniform_reward"}
 CONFIG = Path(__file__).parent.parent / "configs" / "enas_nasbench201_small.yaml"
 
 
@@ -31,6 +36,7 @@ def search(images: Path, seed: int, controller: str) -> tuple[EnasModule, Any]:
     """Run the search of the config; return its module and its data."""
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, object] = {"data.root": images, "data.seed": seed, "model.seed": seed}
+        options["model.uniform_samples"] = UNIFORM
         cli = from_config(CONFIG, {**options, "trainer.logger.save_dir": folder, "model.controller": controller})
         cli.trainer.fit(cli.model, datamodule=cli.datamodule)
         return cli.model, cli.datamodule
@@ -62,6 +68,14 @@ def report(name: str, table: NasBench201Table, found: Architecture, seed: int, r
     print(f"seed {seed}, {name}: validation {row.validation:.2f}, test {row.test:.2f}, rank {rank}: {text}", flush=True)
 
 
+def report_rewards(module: EnasModule, seed: int, result: dict[str, Any]) -> None:
+    """Print the mean rewards of the last epoch, and add them to the result."""
+    means = {name: float(module.trainer.callback_metrics[metric]) for name, metric in REWARDS.items()}
+    for name, mean in means.items():
+        result["mean_reward"][name].append(mean)
+    print(f"seed {seed}, mean reward: " + ", ".join(f"{name} {mean:.3f}" for name, mean in means.items()), flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="folder with train/<class>/*")
@@ -71,11 +85,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     table = NasBench201Table(arguments.table)
-    result: dict[str, Any] = {"controller": [], "uniform": [], "kendall_tau": None}
+    rewards: dict[str, list[float]] = {name: [] for name in REWARDS}
+    result: dict[str, Any] = {"controller": [], "uniform": [], "kendall_tau": None, "mean_reward": rewards}
     for seed in range(arguments.seeds):
         module, data = search(arguments.images, seed, "lstm")
         count = affordable(module, data)
         report("controller", table, module.derive(), seed, result)
+        report_rewards(module, seed, result)
         module, data = search(arguments.images, seed, "uniform")
         scores = score(module, data, count, seed)
         report(f"uniform, best of {count}", table, max(scores, key=lambda found: scores[found]), seed, result)

@@ -205,7 +205,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         size = self.eval_batch_size or self.batch_size
         # Lightning gives each process a part, except where the sampler is a distributed one already
         alone = getattr(getattr(self.trainer, "lightning_module", None), "trains_own_child", False)
-        sampler = ResumableSampler(images, shuffle=False) if alone else None  # type: ignore[arg-type]  # has a length
+        sampler = ResumableSampler(images, shuffle=False) if alone else None
         return DataLoader(images, batch_size=size, sampler=sampler, generator=generator, **self._loader_options())
 
     def _loader_options(self) -> dict[str, Any]:

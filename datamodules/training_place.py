@@ -17,8 +17,8 @@ def epochs_done(trainer: pl.Trainer) -> int:
 class TrainingPlace:
     """Where the next training batch lies, for building loaders.
 
-    Where every process trains a network of its own (``trains_own_child`` of the module) each has all data: it is the one
-    process of a world of one.
+    Where every process trains a network of its own (``trains_own_child`` of the module) each has all data: it is the
+    one process of a world of one.
 
     The Trainer's counters are the only source. They are in every checkpoint, so loaders built from them go on exactly
     where an interrupted run stopped, without a state of their own.

@@ -1,5 +1,12 @@
+import json
+import sys
+from itertools import product
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from benchmarks import strategies_on_nasbench201 as strategies_benchmark
 from benchmarks.darts_on_nasbench201 import Found, look_up
 from lightning_nas.tables import NasBench201Table
 
@@ -17,3 +24,42 @@ def test_a_found_architecture_is_looked_up_with_its_rank(tmp_path: Path) -> None
     found = [look_up(table, table.space.from_string(text), seed=7) for text in texts]
     assert found[0] == Found(7, texts[0], 50.5, 60.25, rank=3, skips=2)
     assert [row.rank for row in found] == [3, 1, 2]
+
+
+def test_summary_of_searches() -> None:
+    runs = [[3.0, 1.0], [2.0, 0.0], [4.0, 0.0], [1.0, 1.0]]
+    assert strategies_benchmark.summarize(runs, [1, 2]) == {
+        "1": {"median_regret": 2.5, "mean_regret": 2.5, "hit": 0.0},
+        "2": {"median_regret": 0.5, "mean_regret": 0.5, "hit": 0.5},
+    }
+
+
+def test_plot_of_searches() -> None:
+    runs = {"random": [[8.0, 4.0, 2.0]] * 2 + [[1.0, 0.5, 0.25]] * 2, "predictor": [[4.0, 1.0, 0.0]]}
+    axes = strategies_benchmark.plot(runs).axes[0]
+    assert axes.get_yscale() == "log"
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
+    assert lines == {"random": [4.5, 2.25, 1.125], "predictor": [4.0, 1.0, strategies_benchmark.FLOOR]}
+    (shade, _) = axes.collections
+    assert shade.get_paths()[0].get_extents().intervaly.tolist() == [0.25, 8.0]
+    assert axes.get_yticklabels()[0].get_text() == "0"
+
+
+def test_strategies_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [ROWS.splitlines()[0]]
+    for number, choices in enumerate(
+        product(("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"), repeat=6)
+    ):
+        text = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*choices)
+        lines.append(f"{number},{text},{choices.count('nor_conv_3x3')},0")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    words = ["--table", "table.csv", "--seeds", "3", "--strategies", "random", "evolution", "evolution_distinct"]
+    words += ["--budgets", "60", "120", "--json", "result.json", "--plot", "plot.png"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["strategies_on_nasbench201.py", *words])
+    assert strategies_benchmark.main() == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result) == ["random", "evolution", "evolution_distinct"]
+    assert all(list(rows) == ["60", "120"] for rows in result.values())
+    assert result["evolution"]["120"]["mean_regret"] < result["random"]["120"]["mean_regret"] - 0.5
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ import yaml
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_nas import DartsModule, EnasModule, RetrainModule, SearchModule
+from lightning_nas import ChildSearchModule, DartsModule, EnasModule, RetrainModule, SearchModule
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.commands.lightning import from_config
 from lightning_nas.costs import count_parameters
@@ -53,7 +53,7 @@ def step(module: pl.LightningModule, size: int, classes: int) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    search = isinstance(module, SearchModule)
+    search = isinstance(module, SearchModule) and not isinstance(module, ChildSearchModule)
     streams = CombinedLoader({"weights": loader, "architecture": loader}, "max_size_cycle") if search else loader
     trainer.fit(module, streams, loader)
     return trainer
@@ -106,3 +106,27 @@ def test_search_of_enas_steps(name: str, params: int, rewards: int) -> None:
     pairs = zip(before, module.controller.parameters(), strict=True)
     assert any(not torch.equal(old, new) for old, new in pairs)
     assert torch.isfinite(module.best_reward)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "epochs", "rate", "scale"),
+    [
+        ("nas_cifar10", 50, 0.1, {"classes": 10}),
+        ("pnas_cifar10", 20, 0.01, {"channels": 24, "cells_per_stage": 2, "classes": 10}),
+        ("evolution_cifar10", 25, 0.024, {"channels": 24, "cells_per_stage": 3, "classes": 10}),
+    ],
+)
+def test_search_of_children_steps(
+    name: str, epochs: int, rate: float, scale: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = make(CONFIGS[0].with_name(f"{name}.yaml")).model
+    assert isinstance(module, ChildSearchModule)
+    assert (module.epochs_per_child, module.scale) == (epochs, scale)
+    assert step(module, 32, 10).global_step == 1
+    (proposal,) = module.strategy.proposals
+    network = module.space_of(proposal.architecture).build(proposal.architecture, **scale)
+    optimizer = module.optimizer(network.parameters())
+    assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (rate, 0.9)
+    assert count_parameters(network) > 0

@@ -1,9 +1,11 @@
 """Programs: how the controller walks through the decisions of a space.
 
 Three forms of spaces are those of ENAS (Pham et al. 2018, arXiv 1802.03268) and get its programs, as in its official
-code. They are recognised by kind and order of the decisions. All other spaces get a program of the same instructions.
+code; one, layers of numbers and flags, is that of NAS (Zoph & Le 2017, 1611.01578). They are recognised by kind and order
+of the decisions. All other spaces get a program of the same instructions.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Literal
@@ -12,16 +14,19 @@ from lightning_nas.architecture import Decision
 from lightning_nas.controllers.program import Anchor, Flags, Forget, Input, Instruction, Operation, Program, Step
 from lightning_nas.spaces.base import SearchSpace
 
-Form = Literal["micro", "macro", "recurrent", "other"]
+Form = Literal["micro", "macro", "recurrent", "layers", "other"]
 Shape = list[tuple[str, int]]  # of decisions: how each is made, and for inputs the number of choices
 
 OPERATION = ("operation", 0)
 FLAG = ("flag", 0)
 OUTSIDE = 2  # inputs of a micro cell
+LAYER = re.compile(r"layer\d+/")
 
 
 def form_of(decisions: Sequence[Decision]) -> Form:
-    """Return which of the forms of ENAS decisions have, by their kinds and order alone."""
+    """Return which of the forms of ENAS and NAS decisions have, by their kinds and order, and by the names of layers."""
+    if all(d.kind in ("number", "flag") and LAYER.match(d.name) for d in decisions):
+        return "layers"
     shape = _shape(decisions)
     operations = shape.count(OPERATION)
     if FLAG in shape and shape == [s for layer in range(operations) for s in (OPERATION, *[FLAG] * layer)]:
@@ -40,7 +45,7 @@ def _is_micro_cell(shape: Shape) -> bool:
 
 
 def program_of(space: SearchSpace) -> Program:
-    """Return the program of a space: ENAS's own if the space has its form."""
+    """Return the program of a space: that of ENAS or NAS if the space has its form."""
     match form_of(space.decisions):
         case "micro":
             return micro_program(space)
@@ -48,6 +53,8 @@ def program_of(space: SearchSpace) -> Program:
             return macro_program(space)
         case "recurrent":
             return recurrent_program(space)
+        case "layers":
+            return nas_program(space)
     return other_program(space)
 
 

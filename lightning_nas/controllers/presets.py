@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args
 
 from lightning_nas.architecture import Decision
 from lightning_nas.checks import check_at_least, check_choice
-from lightning_nas.controllers.forms import form_of, micro_program, nas_program, recurrent_program
+from lightning_nas.controllers.forms import form_of, micro_program, nas_program, program_of, recurrent_program
 from lightning_nas.spaces.base import SearchSpace
 
 Preset = Literal["official", "paper"]
@@ -55,7 +55,7 @@ def nas_settings(space: SearchSpace, *, anchor_first: bool = True) -> dict[str, 
     ``torch.nn`` are taken.
 
     Args:
-        space: A space of decisions named ``layer<k>/<name>``, ``NasConvSpace`` above all.
+        space: ``NasConvSpace``, or any other; those get ``program_of``.
         anchor_first: Whether a layer's skips are decided before its numbers, as the paper's figure 4 shows it.
 
     Example:
@@ -67,8 +67,9 @@ def nas_settings(space: SearchSpace, *, anchor_first: bool = True) -> dict[str, 
         >>> deeper.load_state_dict(controller.state_dict())
         <All keys matched successfully>
     """
+    layered = form_of(space.decisions) == "layers"
     return {
-        "program": nas_program(space, anchor_first=anchor_first),
+        "program": nas_program(space, anchor_first=anchor_first) if layered else program_of(space),
         "hidden": 35,
         "layers": 2,
         "biases": True,

@@ -53,9 +53,10 @@ class TaskModule(pl.LightningModule):
                 f"scale={{'classes': {classes}, ...}}, and a `task` of as many classes if you give one"
             )
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Seed torch for this batch, so that a resumed run draws what an uninterrupted one does."""
         torch.manual_seed(derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        return None
 
     def record(self, stage: str, evaluation: Evaluation, size: int) -> None:
         """Log the loss and the metrics of a batch as ``<stage>/...``, averaged over the epoch and all processes."""

@@ -85,11 +85,11 @@ class Child:
         Raises:
             FloatingPointError: If the objective is not finite.
         """
+        if not math.isfinite(objective):
+            raise FloatingPointError(f"the objective was {objective} after epoch {self.epoch}")
         self.scheduler.step()
         self.curve.append(objective)
         self.metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        if not math.isfinite(objective):
-            raise FloatingPointError(f"the objective was {objective} after epoch {self.epoch}")
 
     def record(self, status: Status, window: int, error: str = "") -> ChildRecord:
         """Return what is kept of the child.
@@ -118,6 +118,11 @@ class Child:
     def seconds(self) -> float:
         """How long it has been trained."""
         return self._seconds + time.perf_counter() - self._started
+
+    def drop(self) -> None:
+        """Free the memory now: optimiser and schedule refer to each other, so that Python would free it much later."""
+        self.optimizer.param_groups.clear()
+        self.optimizer.state.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to go on, as plain data and tensors."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from lightning_nas.architecture import Architecture
 
@@ -60,7 +60,8 @@ class ChildRecord:
         row |= {name: str(count) for name, count in self.costs.items()}
         row |= {name: repr(value) for name, value in self.metrics.items()}
         row["curve"] = " ".join(repr(value) for value in self.curve)
-        return {**row, "error": self.error, "search": self.search, "architecture": json.dumps(self.architecture.to_dict())}
+        architecture = json.dumps(self.architecture.to_dict())
+        return {**row, "error": self.error, "search": self.search, "architecture": architecture}
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> Self:
@@ -86,7 +87,8 @@ class ChildRecord:
 
 
 def _status(text: str) -> Status:
-    for status in ("finished", "stopped", "failed"):
+    status: Status
+    for status in get_args(Status):
         if text == status:
-            return status  # type: ignore[return-value]  # mypy sees a str in a tuple of literals
+            return status
     raise ValueError(f"Expected a status of finished, stopped or failed but got {text!r}")

@@ -9,13 +9,13 @@ from statistics import median
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.utils.data import DataLoader, DistributedSampler
-from torchmetrics import Metric, MetricCollection
+from torch.utils.data import DistributedSampler
+from torchmetrics import MetricCollection
 
-from lightning_nas._lightning import MisconfigurationException, pl
+from lightning_nas._lightning import CombinedLoader, MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_positive
 from lightning_nas.costs import count_multiply_adds, count_parameters
@@ -23,8 +23,9 @@ from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batches import batch_size, check_ordinary
 from lightning_nas.methods.child import Child, OptimizerCallable, SchedulerCallable
 from lightning_nas.methods.child_record import ChildRecord, Status
+from lightning_nas.methods.epoch_metrics import EpochMetrics
 from lightning_nas.methods.ledger import read_children, write_children
-from lightning_nas.methods.processes import gather
+from lightning_nas.methods.processes import gather, on_cpu
 from lightning_nas.modes import evaluating
 from lightning_nas.run_folder import run_folder
 from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
@@ -32,23 +33,29 @@ from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
-from lightning_nas.tasks.base import Evaluation, Task
+from lightning_nas.tasks.base import Task
 
 HOPELESS_AFTER = 5  # children that must be known before one can be called hopeless
 FAILURES = 5  # children at the start that may all fail before the search gives up
+ERROR_LENGTH = 1000  # characters of a message that are kept
 
 
 class ChildSearchModule(SearchModule):
     """Trains the architectures that a strategy asks for, one after the other, and tells it their scores.
 
-    Each child is trained from scratch for ``epochs_per_child`` of the Trainer's epochs, validated after each, and dropped.
-    What is kept of it is a row of ``children.csv`` in the run's folder, and of the checkpoint. With several processes each
-    trains a child of its own, on all data, and all hold the same strategy.
+    Each child is trained from scratch for ``epochs_per_child`` of the Trainer's epochs, validated after each, and
+    dropped. What is kept of it is a row of ``children.csv`` in the run's folder, and of the checkpoint. With several
+    processes each trains a child of its own, on all data, and all hold the same strategy.
 
     A child whose network cannot be built, or whose training raises an error or diverges, is told as failed, and the
     search goes on. The search ends with ``Trainer(max_epochs=...)``, after ``max_children``, or when the strategy has
     nothing left to ask for. Finished children are read back from ``children.csv``: a run that was killed, started again
     with the same arguments (with ``ckpt_path`` or, where the folder is the same, without), trains none of them twice.
+
+    ``train/...`` and ``val/...`` are of the children under way, their mean with several processes: they start anew with
+    each child, so ``EarlyStopping`` or ``ModelCheckpoint`` should monitor ``search/best_error`` (1 before the first
+    score; ``search/best_score`` where the objective is no accuracy), which changes when a child has ended. A
+    ``Trainer(val_check_interval=...)`` below 1 costs time only: the last validation of an epoch counts.
 
     Args:
         strategy: What to train next; it must be fresh.
@@ -117,17 +124,17 @@ class ChildSearchModule(SearchModule):
         # Lightning counts steps by its optimisers, and DistributedDataParallel needs a parameter: this is neither a
         # child's nor ever changed. It knows the device and the precision, too.
         self.pace = nn.Parameter(torch.zeros(()))
-        for metric in self.metrics.modules():
-            if isinstance(metric, Metric):
-                metric.distributed_available_fn = _never  # each process has a child of its own
+        self._epoch = {
+            stage: EpochMetrics(stage, cast("MetricCollection", metrics))
+            for stage, metrics in zip(self.stages, self.metrics, strict=True)
+        }
         self._child: Child | None = None
         self._record: ChildRecord | None = None  # of this process's child, until those of the others have ended
         self._round = False  # whether children are under way in any process
         self._skipped = 0  # epochs of children that are known from a file
         self._running: dict[int, dict[str, Any]] = {}  # by number, of the checkpoint that is resumed
         self._known: dict[int, ChildRecord] = {}  # by number, from files
-        self._losses: dict[str, list[tuple[Tensor, int]]] = {}  # by stage, with the sizes of the batches
-        self._files: list[str] = []
+        self._files: list[str] = []  # the last is this run's, the others those of the runs that it resumes
         # plain data only: a checkpoint must load with weights_only
         self.save_hyperparameters(ignore=["strategy", "space", "task", "scale", "optimizer", "scheduler", "folder"])
         self.save_hyperparameters(
@@ -156,11 +163,27 @@ class ChildSearchModule(SearchModule):
                 "Expected Trainer(check_val_every_n_epoch=1), because a child's score is its last validation, but got "
                 f"{self.trainer.check_val_every_n_epoch}"
             )
+        # other processes may see another folder, or none
+        self._known = gather(self._read_files(), self.trainer)[0]
+
+    def _read_files(self) -> dict[int, ChildRecord]:
+        """Return the children of this search, by number, that are in its files."""
+        if getattr(self.trainer, "fast_dev_run", False):  # what a trial run has trained is not to be known later
+            return {}
         own = str(Path(self.folder or run_folder(self.trainer)) / "children.csv")
-        files = gather([*self._files, own], self.trainer)[0]  # other processes may see another folder, or none
-        self._files = sorted(set(files), key=files.index)
-        known = [record for file in files for record in read_children(Path(file))]
-        self._known = {record.number: record for record in gather(known, self.trainer)[0]}
+        self._files = [*(file for file in self._files if file != own), own]
+        records = [record for file in self._files for record in read_children(Path(file))]
+        for record in read_children(Path(own)):
+            self._check_own(record, record.architecture)
+        return {record.number: record for record in records if record.search == self._digest()}
+
+    def _check_own(self, record: ChildRecord, architecture: Architecture) -> None:
+        if (record.architecture, record.search) != (architecture, self._digest()):
+            raise MisconfigurationException(
+                f"Expected {self._files[-1]} to hold the children of this search but its child {record.number} is one "
+                "of a search with other settings; give another `folder`, or the settings (and, if it had not been "
+                "resumed with `ckpt_path`, the number of processes) of the search that has written it"
+            )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Begin the next children if none is under way, and seed torch for this batch; ``-1`` skips the epoch."""
@@ -169,8 +192,11 @@ class ChildSearchModule(SearchModule):
             self._check_data()
         if not self._round:
             self._begin_round()
+            if batch_idx == 0:
+                self._reset()  # a checkpoint after the last batch of an epoch: Lightning never comes back to its end
+        if not self._round:
+            self.trainer.should_stop = True
         if not self._round or self._skipped:
-            self.trainer.should_stop = not self._round
             return -1
         number, epoch = (self._child.proposal.number, self._child.epoch) if self._child else (-1, 0)
         torch.manual_seed(derive_seed(self.seed, "child", number, epoch, batch_idx))
@@ -185,6 +211,8 @@ class ChildSearchModule(SearchModule):
             self._skipped = max(self._epochs_left(record) for record in known if record is not None)
         if self.global_rank < len(proposals):
             self._begin(proposals[self.global_rank], known[self.global_rank])
+        for proposal in proposals:
+            self._running.pop(proposal.number, None)
 
     def _ask(self, n: int) -> list[Proposal]:
         if self.max_children is not None:
@@ -195,21 +223,18 @@ class ChildSearchModule(SearchModule):
     def _look_up(self, proposal: Proposal) -> ChildRecord | None:
         """Return the child if an earlier run has finished it."""
         record = self._known.get(proposal.number)
-        if record and (record.architecture, record.search) != (proposal.architecture, self._digest()):
-            raise MisconfigurationException(
-                f"Expected {self._files} to hold children of this search but child {record.number} is one of a search "
-                "with other settings; give another `folder`, or the settings of the search that has written it"
-            )
+        if record is not None:
+            self._check_own(record, proposal.architecture)
         return record
 
     def _epochs_left(self, record: ChildRecord) -> int:
         """Return how many epochs to skip for a known child: the others then have those of an uninterrupted run."""
         done = len(self._running.get(record.number, {}).get("curve", ()))
-        return max(record.epochs - done, 1)
+        return max(record.epochs + (record.status == "failed") - done, 1)  # it failed in an epoch that did not end
 
     def _begin(self, proposal: Proposal, known: ChildRecord | None) -> None:
         """Build the child of this process, or go on with what is known of it."""
-        state = self._running.pop(proposal.number, None)
+        state = self._running.get(proposal.number)
         if known is not None or (state is not None and "record" in state):
             self._record = known or ChildRecord.from_dict(cast("dict[str, Any]", state)["record"])
             return
@@ -220,6 +245,13 @@ class ChildSearchModule(SearchModule):
             return
         if state is not None:
             self._child.load_state_dict(state)
+            for stage, metrics in self._epoch.items():
+                metrics.load_state_dict(state["epoch"][stage])
+
+    def _go_on(self) -> None:
+        """Go on with the children of a checkpoint that was written after the last batch of an epoch."""
+        if not self._round and self._running:
+            self._begin_round()
 
     def _build(self, proposal: Proposal) -> Child:
         space = self.space_of(proposal.architecture)
@@ -235,8 +267,9 @@ class ChildSearchModule(SearchModule):
 
     def _check_data(self) -> None:
         """Refuse loaders that give each process a part of the data."""
-        loaders = [self.trainer.train_dataloader, self.trainer.val_dataloaders]
-        samplers = [getattr(loader, "sampler", None) for loader in loaders if isinstance(loader, DataLoader)]
+        loaders = CombinedLoader([self.trainer.train_dataloader, self.trainer.val_dataloaders]).flattened
+        owners = [*loaders, *(getattr(loader, "batch_sampler", None) for loader in loaders)]
+        samplers = [getattr(owner, "sampler", None) for owner in owners]
         if any(isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1 for sampler in samplers):
             raise MisconfigurationException(
                 "Expected loaders that give every process all data, because each trains a child of its own, but got a "
@@ -257,7 +290,7 @@ class ChildSearchModule(SearchModule):
         if self._child is None:
             return
         try:
-            self._observe("train", self._child.step(self.task, batch), batch_size(batch))
+            self._epoch["train"].update(self._child.step(self.task, batch), batch_size(batch))
         except Exception as error:
             self._fail(error)
 
@@ -267,21 +300,18 @@ class ChildSearchModule(SearchModule):
             return
         try:
             with evaluating(self._child.network):
-                self._observe("val", self.task.evaluate(self._child.network, batch), batch_size(batch))
+                self._epoch["val"].update(self.task.evaluate(self._child.network, batch), batch_size(batch))
         except Exception as error:
             self._fail(error)
-
-    def _observe(self, stage: str, evaluation: Evaluation, size: int) -> None:
-        metrics = cast("MetricCollection", self.metrics[self.stages.index(stage)])
-        metrics.update(evaluation.predictions, evaluation.targets)
-        self._losses.setdefault(stage, []).append((evaluation.loss.detach(), size))
 
     def _fail(self, error: Exception) -> None:
         assert self._child is not None
         self._end(self._child.record("failed", self.score_window, _text(error)))
 
     def _end(self, record: ChildRecord) -> None:
-        self._child, self._record = None, replace(record, search=self._digest())  # the network's memory is free before the next child's is taken
+        if self._child is not None:
+            self._child.drop()
+        self._child, self._record = None, replace(record, search=self._digest())
         self._reset()
 
     def on_train_epoch_start(self) -> None:
@@ -290,29 +320,19 @@ class ChildSearchModule(SearchModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget an earlier validation of this epoch."""
-        self._reset("val")
+        self._go_on()
+        self._epoch["val"].reset()
 
-    def _reset(self, *stages: str) -> None:
-        for stage in stages or self.stages:
-            self._losses.pop(stage, None)
-            cast("MetricCollection", self.metrics[self.stages.index(stage)]).reset()
-
-    def _summary(self) -> dict[str, float]:
-        """Return the metrics of the epoch, of this process's child."""
-        summary: dict[str, float] = {}
-        for stage, losses in self._losses.items():
-            metrics = cast("MetricCollection", self.metrics[self.stages.index(stage)])
-            summary |= {name: float(value) for name, value in metrics.compute().items()}
-            summary[f"{stage}/loss"] = sum(float(loss) * size for loss, size in losses) / sum(n for _, n in losses)
-        return summary
+    def _reset(self) -> None:
+        for metrics in self._epoch.values():
+            metrics.reset()
 
     # --- how it ends --------------------------------------------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
         """End the child's epoch, and the round when all processes have ended theirs."""
-        summary = self._summary() if self._child else {}
-        if self._child is not None:
-            self._end_epoch(self._child, summary)
+        self._go_on()
+        summary = self._end_epoch(self._child) if self._child else {}
         self._reset()
         parts = gather((summary, self._record, self._child is None), self.trainer)
         self._log([summary for summary, _, _ in parts if summary])
@@ -321,17 +341,23 @@ class ChildSearchModule(SearchModule):
             self._end_round([record for _, record, _ in parts if record is not None])
         self._log_search()
 
-    def _end_epoch(self, child: Child, summary: dict[str, float]) -> None:
+    def _end_epoch(self, child: Child) -> dict[str, float]:
+        """End the epoch of this process's child; return its metrics."""
         name, mode = self.task.objective
+        summary: dict[str, float] = {}
         try:
+            summary = {name: value for metrics in self._epoch.values() for name, value in metrics.summary().items()}
+            if name not in summary:
+                raise LookupError(f"Expected {name!r}, the task's objective, among the metrics but got {list(summary)}")
             child.end_epoch(summary[name] * (1 if mode == "max" else -1), summary)
         except Exception as error:
             self._fail(error)
-            return
+            return summary
         status: Status | None = "stopped" if self._is_hopeless(child) else None
         status = "finished" if child.epoch == self.epochs_per_child else status
         if status is not None:
             self._end(child.record(status, self.score_window))
+        return summary
 
     def _is_hopeless(self, child: Child) -> bool:
         others = [record.curve[: child.epoch] for record in self.ledger if len(record.curve) >= child.epoch]
@@ -343,7 +369,7 @@ class ChildSearchModule(SearchModule):
         self._round, self._record = False, None
         for record in sorted(records, key=lambda record: record.number):
             self._take(record)
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self._files:
             rows = {**self._known, **{record.number: record for record in self.ledger}}
             write_children([rows[number] for number in sorted(rows)], Path(self._files[-1]))
         if self.max_children is not None and len(self.ledger) >= self.max_children:
@@ -352,8 +378,9 @@ class ChildSearchModule(SearchModule):
     def _digest(self) -> str:
         """Return what tells the children of searches with different settings apart."""
         settings = {name: value for name, value in self.hparams.items() if name not in ("max_children", "folder")}
-        strategy = [type(self.strategy).__name__, self.strategy.space.name, self.strategy.seed]
-        return f"{derive_seed(json.dumps([strategy, settings], sort_keys=True, default=str)):016x}"
+        names = [type(self.strategy).__name__, self.space.name, type(self.task).__name__]
+        limits = [self.trainer.limit_train_batches, self.trainer.limit_val_batches]
+        return f"{derive_seed(json.dumps([names, limits, settings], sort_keys=True, default=_type)):016x}"
 
     def _take(self, record: ChildRecord) -> None:
         """Tell the strategy, and keep the record."""
@@ -376,8 +403,8 @@ class ChildSearchModule(SearchModule):
         state = {"search/children": float(len(self.ledger)), "search/examples_seen": float(self.examples_seen)}
         best = self.strategy.best
         name, mode = self.task.objective
-        if best is not None and name.endswith("accuracy"):
-            state["search/best_error"] = 1.0 - best.metrics["score"]
+        if name.endswith("accuracy"):  # a callback that monitors it needs it from the first epoch on
+            state["search/best_error"] = 1.0 if best is None else 1.0 - best.metrics["score"]
         elif best is not None:
             state["search/best_score"] = best.metrics["score"] * (1 if mode == "max" else -1)
         self.log_dict(state, prog_bar=True, sync_dist=True)
@@ -398,22 +425,24 @@ class ChildSearchModule(SearchModule):
         super().on_save_checkpoint(checkpoint)
         checkpoint["children"] = [record.to_dict() for record in self.ledger]
         checkpoint["children_files"] = list(self._files)
-        checkpoint["running"] = [state for state in gather(self._state(), self.trainer) if state is not None]
+        running = [state for state in gather(on_cpu(self._state()), self.trainer) if state is not None]
+        # what a run with more processes has left for later
+        checkpoint["running"] = [*self._running.values(), *running]
 
     def _state(self) -> dict[str, Any] | None:
         if self._record is not None:
             return {"number": self._record.number, "record": self._record.to_dict()}
-        return None if self._child is None else self._child.state_dict()
+        if self._child is None:
+            return None
+        epoch = {stage: metrics.state_dict() for stage, metrics in self._epoch.items()}
+        return {**self._child.state_dict(), "epoch": epoch}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the records, and the children under way when they are next needed."""
         self.ledger = [ChildRecord.from_dict(data) for data in checkpoint["children"]]
         self._files = list(checkpoint["children_files"])
         self._running = {state["number"]: state for state in checkpoint["running"]}
-
-
-def _never() -> bool:
-    return False
+        self._child, self._record, self._round, self._skipped = None, None, False, 0  # of an earlier fit
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -421,4 +450,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
+
+
+def _type(value: object) -> str:
+    return type(value).__name__  # the text of an object may hold its address

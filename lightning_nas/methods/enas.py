@@ -1,5 +1,6 @@
 """ENAS (Pham, Guan, Zoph, Le, Dean 2018, arXiv 1802.03268)."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 from lightning_nas._lightning import LightningOptimizer
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_choice, check_positive
-from lightning_nas.controllers import Controller, Reinforce
+from lightning_nas.controllers import Controller, Reinforce, UniformController
 from lightning_nas.controllers.presets import Preset
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, batch_statistics
@@ -24,6 +25,9 @@ from lightning_nas.methods.enas_parts import (
     controller_adam,
     learning,
     make_controller,
+    make_reinforce,
+    steps_and_samples,
+    warn_of_lost_batches,
     weights_sgd,
 )
 from lightning_nas.methods.processes import mean_over_processes
@@ -44,6 +48,7 @@ class EnasModule(SearchModule):
     weights step on the first part. At the end of the epoch the weights rest: the controller learns by REINFORCE from
     rewards on batches of the second part, then samples ``derive_samples`` architectures, of which the best on one such
     batch is what ``derive`` returns. Shared weights are evaluated with the statistics of the batch, without dropout.
+    Rewards want images that are not augmented: our data modules' ``augment_architecture=False``.
 
     Args:
         space: A search space, or the name of one.
@@ -52,13 +57,15 @@ class EnasModule(SearchModule):
         scale: Size of the supernet, passed to ``space.supernet``.
         controller: ``"lstm"``, the paper's; ``"uniform"``, random search with shared weights; or one of your own, whose
             parameters take gradients only while it learns.
-        preset: Settings of the controller, the baseline and the optimisers: those of the authors' ``"official"`` code,
-            or of the ``"paper"``.
+        preset: Settings of the controller, its steps, the baseline, the entropy's weight and the optimisers: those of
+            the authors' ``"official"`` code, or of the ``"paper"``.
         reinforce: Baseline, and weights of entropy and skips; by default those of the preset.
-        controller_steps: Steps of the controller an epoch.
-        samples_per_step: Architectures whose mean gradient makes a step.
+        controller_steps: Steps of the controller an epoch; by default those of the preset for such a space.
+        samples_per_step: Architectures whose mean gradient makes a step; by default as for ``controller_steps``.
         derive_samples: Architectures among which the best is derived, each epoch.
-        reward_batches: Batches of the second part that are kept for rewards during an epoch.
+        uniform_samples: Architectures drawn uniformly, each epoch, whose mean reward is logged beside that of the
+            controller's samples, with the same weights and batches. The search does not depend on them.
+        reward_batches: Batches of the second part that are kept for rewards, the last ones of an epoch.
         warmup_epochs: Epochs at the start in which the controller does not learn.
         grad_clip: Norm to which the weights' gradient is clipped, or ``None``.
         min_learning_rate: Learning rate of the weights at the end of each cosine; by default that of the preset.
@@ -89,9 +96,10 @@ class EnasModule(SearchModule):
         controller: ControllerName | Controller = "lstm",
         preset: Preset = "official",
         reinforce: Reinforce | None = None,
-        controller_steps: int = 30,
-        samples_per_step: int = 10,
+        controller_steps: int | None = None,
+        samples_per_step: int | None = None,
         derive_samples: int = 10,
+        uniform_samples: int = 0,
         reward_batches: int = 40,
         warmup_epochs: int = 0,
         grad_clip: float | None = None,
@@ -106,17 +114,21 @@ class EnasModule(SearchModule):
         check_at_least("controller_steps", controller_steps, 0)
         check_at_least("samples_per_step", samples_per_step, 1)
         check_at_least("derive_samples", derive_samples, 1)
+        check_at_least("uniform_samples", uniform_samples, 0)
         check_at_least("reward_batches", reward_batches, 1)
         check_at_least("warmup_epochs", warmup_epochs, 0)
         check_at_least("restart_epochs", restart_epochs, 1)
         check_positive("grad_clip", grad_clip)
-        self.controller_steps = controller_steps
-        self.samples_per_step = samples_per_step
+        steps, samples = steps_and_samples(self.space, preset)
+        self.controller_steps = steps if controller_steps is None else controller_steps
+        self.samples_per_step = samples if samples_per_step is None else samples_per_step
         self.derive_samples = derive_samples
+        self.uniform_samples = uniform_samples
         self.reward_batches = reward_batches
         self.warmup_epochs = warmup_epochs
         self.grad_clip = grad_clip
-        self.min_learning_rate = min_learning_rate or (0.0005 if preset == "official" else 0.001)
+        stated = 0.0005 if preset == "official" else 0.001
+        self.min_learning_rate = stated if min_learning_rate is None else min_learning_rate
         self.restart_epochs = restart_epochs
         self.weights_optimizer = weights_optimizer or weights_sgd(self.space, preset)
         self.controller_optimizer = controller_optimizer or controller_adam(self.space, preset)
@@ -126,11 +138,12 @@ class EnasModule(SearchModule):
         self.controller = make_controller(controller, self.space, preset, seed)
         # the weights' step must not pay for it, nor DistributedDataParallel wait for its gradient
         self.controller.requires_grad_(False)
-        self.reinforce = reinforce or Reinforce(order="official" if preset == "official" else "after_use")
+        self.reinforce = reinforce or make_reinforce(self.space, preset)
         first = self.controller.sample(1, make_generator(seed, "first")).choices[0]
         self.register_buffer("best", first.clone())
         self.register_buffer("best_reward", torch.full((), -torch.inf))
-        self._held_out: list[Any] = []
+        # the last, not the first: a run resumed before them has all of them
+        self._held_out: deque[Any] = deque(maxlen=reward_batches)
         # plain data only: a checkpoint must load with weights_only
         self.save_hyperparameters(
             ignore=["space", "task", "scale", "controller", "reinforce", "weights_optimizer", "controller_optimizer"]
@@ -146,6 +159,10 @@ class EnasModule(SearchModule):
         parameters = list(self.controller.parameters())
         return [weights, self.controller_optimizer(parameters)] if parameters else [weights]
 
+    def on_train_start(self) -> None:
+        """Forget the batches of a run that failed."""
+        self._held_out.clear()
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of the weights for this epoch, and seed torch for this batch."""
         super().on_train_batch_start(batch, batch_idx)
@@ -160,12 +177,12 @@ class EnasModule(SearchModule):
         weights_batch, architecture_batch = split_streams(batch)
         if batch_idx == 0:
             self._held_out.clear()
-        if len(self._held_out) < self.reward_batches:
-            self._held_out.append(architecture_batch)
+        self._held_out.append(architecture_batch)
         self._weights_step(weights_batch, batch_idx)
         self.examples_seen += self.trainer.world_size * batch_size(weights_batch)
         if self.trainer.is_last_batch:
             self._check_loss()
+            warn_of_lost_batches(len(self._held_out), min(self.reward_batches, batch_idx + 1), self.current_epoch)
             self._teach()
             self._choose()
 
@@ -208,6 +225,7 @@ class EnasModule(SearchModule):
         """Let the controller learn from rewards; each sample is scored on the next of the batches kept."""
         if len(self._optimizers()) == 1 or self.current_epoch < self.warmup_epochs:
             return
+        self._compare_with_uniform()
         means, entropies = [], []
         for step in range(self.controller_steps):
             with learning(self.controller):
@@ -218,7 +236,17 @@ class EnasModule(SearchModule):
             means.append(rewards.mean())
             entropies.append(samples.entropy.detach().mean())
         if means:
-            self._log_phase(torch.stack(means), torch.stack(entropies))
+            reward, entropy = torch.stack(means).mean(), torch.stack(entropies).mean()
+            baseline = self.reinforce.baseline
+            self._log_phase({"search/reward": reward, "search/entropy": entropy, "search/baseline": baseline})
+
+    def _compare_with_uniform(self) -> None:
+        """Log what architectures drawn uniformly are rewarded with, at these weights and on these batches."""
+        if self.uniform_samples:
+            uniform = UniformController(self.space).to(self.device)
+            choices = self._draw(self.uniform_samples, "uniform", controller=uniform)
+            rewards = self._rewards(choices, [self._kept(k) for k in range(self.uniform_samples)])
+            self._log_phase({"search/uniform_reward": rewards.mean()})
 
     def _controller_step(self, loss: Tensor) -> None:
         # the bare optimiser: Lightning's global_step must count batches; all processes compute the same gradient
@@ -233,9 +261,9 @@ class EnasModule(SearchModule):
             )
 
     def _choose(self) -> None:
-        """Keep the best of some architectures on one batch as what is derived."""
+        """Keep the best of some architectures on one batch, a full one, as what is derived."""
         choices = self._draw(self.derive_samples, "derive")
-        rewards = self._rewards(choices, [self._kept(0)] * len(choices))
+        rewards = self._rewards(choices, [max(self._held_out, key=batch_size)] * len(choices))
         self.best.copy_(choices[int(rewards.argmax())])
         self.best_reward.copy_(rewards.max())
         self._held_out.clear()
@@ -274,12 +302,7 @@ class EnasModule(SearchModule):
         }
         self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
 
-    def _log_phase(self, rewards: Tensor, entropies: Tensor) -> None:
-        state = {
-            "search/reward": rewards.mean(),
-            "search/entropy": entropies.mean(),
-            "search/baseline": self.reinforce.baseline,
-        }
+    def _log_phase(self, state: dict[str, Tensor]) -> None:
         self.log_dict(state, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
     def derive(self) -> Architecture:
@@ -291,9 +314,10 @@ class EnasModule(SearchModule):
         return self.task.evaluate(partial(self.supernet, mixtures=self.mixtures_of(architecture)), batch)
 
     @torch.no_grad()
-    def _draw(self, n: int, *place: int | str) -> Tensor:
+    def _draw(self, n: int, *place: int | str, controller: Controller | None = None) -> Tensor:
         """Sample architectures; those of the first process, should devices round differently."""
-        choices = self.controller.sample(n, make_generator(self.seed, self.current_epoch, *place)).choices
+        generator = make_generator(self.seed, self.current_epoch, *place)
+        choices = (controller or self.controller).sample(n, generator).choices
         return choices if self.trainer.world_size == 1 else self.trainer.strategy.broadcast(choices)
 
     def _kept(self, index: int) -> Any:

@@ -1,5 +1,6 @@
 """What an ``EnasModule`` is made of, by its preset."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,8 +10,9 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from lightning_nas.checks import check_choice
-from lightning_nas.controllers import Controller, LstmController, UniformController, form_of
+from lightning_nas.controllers import Controller, LstmController, Reinforce, UniformController, form_of
 from lightning_nas.controllers.presets import Preset
+from lightning_nas.controllers.reinforce import BaselineOrder
 from lightning_nas.spaces.base import SearchSpace
 
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -35,6 +37,21 @@ def make_controller(
     return LstmController.enas(space, preset, seed=seed)
 
 
+def make_reinforce(space: SearchSpace, preset: Preset) -> Reinforce:
+    """Return baseline and weights; where a preset says nothing of the entropy, ``Reinforce`` does."""
+    order: BaselineOrder = "official" if preset == "official" else "after_use"
+    stated = {("paper", "micro"): 0.1, ("paper", "macro"): 0.1, ("official", "recurrent"): 1e-3}
+    weight = stated.get((preset, form_of(space.decisions)))
+    return Reinforce(order=order) if weight is None else Reinforce(order=order, entropy_weight=weight)
+
+
+def steps_and_samples(space: SearchSpace, preset: Preset) -> tuple[int, int]:
+    """Return the controller's steps an epoch, and the samples of a step: the paper steps after each sample."""
+    if preset == "paper":
+        return 2000, 1
+    return {"macro": (50, 20), "recurrent": (100, 10)}.get(form_of(space.decisions), (30, 10))
+
+
 def weights_sgd(space: SearchSpace, preset: Preset) -> OptimizerCallable:
     """Return the weights' optimiser; torch's decay is twice the weight of the authors' penalty."""
     official = 5e-4 if form_of(space.decisions) == "macro" else 2e-4
@@ -48,6 +65,17 @@ def controller_adam(space: SearchSpace, preset: Preset) -> OptimizerCallable:
         return partial(Adam, lr=3.5e-4)
     rate = 1e-3 if form_of(space.decisions) == "macro" else 3.5e-3
     return partial(Adam, lr=rate, betas=(0.0, 0.999), eps=1e-3)
+
+
+def warn_of_lost_batches(kept: int, expected: int, epoch: int) -> None:
+    """Warn when batches for rewards are missing; checkpoints do not hold them: images, different in each process."""
+    if kept < expected:
+        warnings.warn(
+            f"Expected the last {expected} architecture batches of epoch {epoch} for rewards but got {kept}: those "
+            "before the checkpoint are lost, so the search differs from an uninterrupted one; resume from the end of "
+            "an epoch, or from before its last `reward_batches` batches",
+            stacklevel=2,
+        )
 
 
 @contextmanager

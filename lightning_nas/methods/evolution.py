@@ -30,8 +30,9 @@ class EvolutionModule(ChildSearchModule):
         options: More arguments of ``ChildSearchModule``.
 
     Example:
-        >>> EvolutionModule("nasbench201", population=8, sample=4, scale={"channels": 4, "cells": 1}).strategy.population
-        8
+        >>> module = EvolutionModule("nasbench201", population=8, sample=4, scale={"channels": 4, "cells": 1})
+        >>> module.derive().space
+        'nasbench201'
     """
 
     def __init__(

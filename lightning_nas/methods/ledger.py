@@ -2,8 +2,9 @@
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from lightning_nas.methods.child_record import ChildRecord
 
@@ -24,6 +25,14 @@ def write_children(records: Iterable[ChildRecord], path: Path) -> None:
     partial.replace(path)
 
 
+def _rows(file: TextIO) -> Iterator[dict[str, str]]:
+    reader = csv.DictReader(file)
+    missing = {*COLUMNS, *LAST_COLUMNS} - {*(reader.fieldnames or ())}
+    if missing:
+        raise ValueError(f"there are no columns {sorted(missing)}")
+    yield from reader
+
+
 def read_children(path: Path) -> list[ChildRecord]:
     """Read what ``write_children`` wrote; nothing, if there is no such file.
 
@@ -34,8 +43,8 @@ def read_children(path: Path) -> list[ChildRecord]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         try:
-            return [ChildRecord.from_row(row) for row in csv.DictReader(file)]
-        except (KeyError, TypeError, ValueError) as error:
+            return [ChildRecord.from_row(row) for row in _rows(file)]
+        except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"Expected {path} to be the table of a search's children but could not read it: {error}"
             ) from error

@@ -17,8 +17,8 @@ class NasModule(ChildSearchModule):
     """Trains what a controller draws; the controller learns from the scores (``ChildSearchModule`` says how).
 
     The defaults are the paper's for CIFAR-10: 12,800 children of 50 epochs; the score is the best validation accuracy
-    of the last five, the reward its third power. Children learn with a rate of 0.1, divided by 10 at a half and at three
-    quarters of their epochs.
+    of the last five, the reward its third power. Children learn with a rate of 0.1, divided by 10 at a half and at
+    three quarters of their epochs.
 
     Args:
         space: A search space, or the name of one.

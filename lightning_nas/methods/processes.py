@@ -1,7 +1,7 @@
 """What several processes agree on."""
 
-from collections.abc import Sequence
-from typing import TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -22,9 +22,18 @@ def mean_over_processes(tensors: Sequence[Tensor], trainer: pl.Trainer) -> list[
 
 
 def gather(value: T, trainer: pl.Trainer) -> list[T]:
-    """Return what every process has given, by rank; all must call it. The values are pickled: plain data and tensors."""
+    """Return what every process has given, by rank; all must call it. The values are pickled."""
     if trainer.world_size == 1:
         return [value]
     values = cast("list[T]", [None] * trainer.world_size)
     distributed.all_gather_object(values, value)
     return values
+
+
+def on_cpu(value: Any) -> Any:
+    """Return nested data with all its tensors on the CPU: another process may not have this one's GPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {key: on_cpu(part) for key, part in value.items()}
+    return type(value)(map(on_cpu, value)) if isinstance(value, list | tuple) else value

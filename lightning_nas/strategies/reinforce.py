@@ -10,15 +10,11 @@ from torch import Tensor
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_positive
-from lightning_nas.controllers import LstmController, Reinforce
+from lightning_nas.controllers import LstmController, Reinforce, nas_settings
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.registry import get_space
 from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
-
-# two layers of 35 units, weights within 0.08, neither temperature nor bounds of logits nor a prior on skips (section 4)
-PAPER: dict[str, Any] = {"layers": 2, "hidden": 35, "init_range": 0.08, "tanh_constant": None, "skip_target": None}
-KNOWN_IN_A_ROW = 32  # draws from the controller that give nothing new before the next proposal is a random one
 
 
 class ReinforceStrategy(Strategy):
@@ -28,8 +24,8 @@ class ReinforceStrategy(Strategy):
     they were drawn. A draw that was proposed before counts with the score of then and is not proposed again: the
     gradient is that of all draws. It never waits: what it proposes beyond ``samples_per_update`` stands in for scores
     that do not come. Scores of draws from an earlier controller count for ``best`` only; keep ``ask`` to at most
-    ``samples_per_update`` at a time, else they are for nothing. Once the controller draws only what is known, proposals
-    are random; they do not count for it.
+    ``samples_per_update`` at a time, else they are for nothing. After ``samples_per_update`` known draws in a row the
+    next proposal is a random one, which does not count for the controller.
 
     The reward of the paper is the best validation accuracy of a child's last five epochs, to the third power. Which
     epochs make the score is a matter of who trains the child.
@@ -89,11 +85,11 @@ class ReinforceStrategy(Strategy):
         self.failed_reward = failed_reward
         self.updates = 0
         self.reinforce = Reinforce(decay=baseline_decay, entropy_weight=entropy_weight, skip_weight=0.0)
-        self._settings = {**PAPER, "seed": seed, **(controller or {})}
+        self._settings = {"seed": seed, **(controller or {})}
         self._schedule = {0: self.space, **_schedule(growth or {})}
         self._spaces = {space.name: space for space in self._schedule.values()}
         self._check_growth()
-        self.controller = LstmController(self.space, **self._settings)
+        self.controller = self._controller_of(self.space)
         self.optimizer = torch.optim.Adam(self.controller.parameters(), learning_rate)
         self._queue: list[list[int]] = []  # rows of choices drawn from the present controller, not looked at yet
         self._draws: list[tuple[list[int], int]] = []  # those looked at, each with the number of its proposal
@@ -119,7 +115,7 @@ class ReinforceStrategy(Strategy):
 
     def _draw_new(self) -> Architecture | None:
         """Return the first draw that may be proposed; the known ones before it count with the scores they have."""
-        for _ in range(KNOWN_IN_A_ROW):
+        for _ in range(self.samples_per_update):
             row = self._next_draw()
             architecture = self.controller.architectures(torch.tensor([row]))[0]
             number = None if self.repeats else self._numbers.get(self.key(architecture))
@@ -159,9 +155,12 @@ class ReinforceStrategy(Strategy):
         self.optimizer.step()
         self.updates += 1
 
+    def _controller_of(self, space: SearchSpace) -> LstmController:
+        return LstmController(space, **{**nas_settings(space), **self._settings})
+
     def _check_growth(self) -> None:
         shapes = [
-            {name: tuple(p.shape) for name, p in LstmController(space, **self._settings).named_parameters()}
+            {name: tuple(p.shape) for name, p in self._controller_of(space).named_parameters()}
             for space in self._schedule.values()
         ]
         for space, own in zip(self._schedule.values(), shapes, strict=True):
@@ -178,7 +177,7 @@ class ReinforceStrategy(Strategy):
 
     def _enter(self, space: SearchSpace) -> None:
         """Go over to another space, with the same weights."""
-        controller = LstmController(space, **self._settings).to(self.controller.start.dtype)
+        controller = self._controller_of(space).to(self.controller.start.dtype)
         controller.load_state_dict(self.controller.state_dict())
         optimizer = torch.optim.Adam(controller.parameters(), self.learning_rate)
         optimizer.load_state_dict(self.optimizer.state_dict())

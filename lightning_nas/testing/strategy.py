@@ -115,7 +115,7 @@ class StrategyContract(ABC):
 
     def test_all_failures_are_alike(self) -> None:
         """No score, NaN and infinity say the same: the search goes on, and what has failed is not the best."""
-        states = []
+        states: list[Any] = []
         for failure in FAILURES:
             strategy = self.strategy()
             scores = [failure if number % 3 else None for number in range(self.budget // 2)]

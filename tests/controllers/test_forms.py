@@ -70,16 +70,13 @@ def test_darts() -> None:
 
 def test_layers_of_numbers() -> None:
     def numbers(k: int) -> Program:
-        names = (f"layer{k}/{name}" for name in ("height", "width", "filters"))
-        return tuple(instruction for name in names for instruction in (Step(), Operation(name)))
+        names = ("height", "width", "filters")
+        return tuple(i for name in names for i in (Step(), Operation(f"layer{k}/{name}", vocabulary=name)))
 
     assert program_of(layered(3)) == (
-        Forget(),
-        *numbers(0),
-        *(Step(), Anchor(), Step(), Flags(("layer1/skip0",))),
-        *numbers(1),
-        *(Step(), Anchor(), Step(), Flags(("layer2/skip0", "layer2/skip1"))),
-        *numbers(2),
+        *(Step(), Anchor(), *numbers(0)),
+        *(Step(), Anchor(), Flags(("layer1/skip0",), pair=False), *numbers(1)),
+        *(Step(), Anchor(), Flags(("layer2/skip0", "layer2/skip1"), pair=False), *numbers(2)),
     )
 
 
@@ -108,7 +105,7 @@ def test_flags_of_other_choices_are_like_operations() -> None:
         (recurrent(2), "recurrent"),
         (DartsSpace(), "other"),
         (NasBench201Space(), "other"),
-        (layered(), "other"),
+        (layered(), "layers"),
         (ListSpace([operation("a", ("x", "y"))]), "other"),
         (ListSpace([operation("a", ("x", "y")), flag("b"), flag("c")]), "other"),
         (ListSpace([operation("a", ("x", "y")), inputs("b", 2), operation("c", ("x", "y"))]), "other"),

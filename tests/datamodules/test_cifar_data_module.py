@@ -77,6 +77,8 @@ def test_defaults() -> None:
     assert data.mean == (0.49139968, 0.48215827, 0.44653124)
     assert data.std == (0.24703233, 0.24348505, 0.26158768)
     assert data.hparams["data_dir"] == "data"
+    assert data.augment_architecture
+    assert not CIFAR10DataModule(augment_architecture=False).augment_architecture
     assert (CIFAR100DataModule().classes, len(CIFAR100DataModule().mean)) == (100, 3)
 
 

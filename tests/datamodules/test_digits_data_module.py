@@ -55,6 +55,8 @@ def test_training_images_are_normalised() -> None:
 def test_defaults() -> None:
     data = DigitsDataModule(search=True)
     data.setup("fit")
+    assert data.augment_architecture
+    assert not DigitsDataModule(augment_architecture=False).augment_architecture
     assert (data.crop_padding, data.flip, data.classes, data.image_shape) == (1, False, 10, (1, 8, 8))
     assert len(data.val_dataloader().dataset) == 719  # type: ignore[union-attr,arg-type]  # one DataLoader
 

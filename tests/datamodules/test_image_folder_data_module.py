@@ -147,6 +147,12 @@ def test_mean_and_std() -> None:
     assert (data.mean, data.std) == ([0.1, 0.2, 0.3], [1, 2, 3])
 
 
+@pytest.mark.parametrize("augment", [True, False])
+def test_architecture_images_are_augmented_or_not(augment: bool) -> None:
+    assert ImageFolderDataModule("x").augment_architecture
+    assert ImageFolderDataModule("x", augment_architecture=augment).augment_architecture is augment
+
+
 def test_augmentations() -> None:
     images = torch.randint(256, (5, 3, 6, 6), generator=make_generator(0), dtype=torch.uint8)
     generators = [make_generator(1) for _ in range(5)]

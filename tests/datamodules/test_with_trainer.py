@@ -202,6 +202,36 @@ def test_only_training_batches_are_augmented(tmp_path: Path) -> None:
     assert train[1].stream == "architecture"
 
 
+class Keeping(Recorder):
+    """Keeps the batches themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[dict[str, tuple[Tensor, Tensor]]] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.batches.append(batch)
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_architecture_images_are_not_augmented_on_request(tmp_path: Path, wrapped: bool) -> None:
+    kept: dict[bool, list[dict[str, tuple[Tensor, Tensor]]]] = {}
+    for augment in (True, False):
+        model = Keeping()
+        own = Tiny(search=not wrapped, search_fraction=0.5, val_fraction=0, augment_architecture=augment)
+        make_trainer(tmp_path, max_epochs=2).fit(model, datamodule=SearchSplit(own) if wrapped else own)
+        kept[augment] = model.batches
+    originals = own.load("train")
+    assert originals is not None
+    for usual, clean in zip(kept[True], kept[False], strict=True):
+        assert torch.equal(usual["weights"][0], clean["weights"][0])
+        assert torch.equal(usual["architecture"][1], clean["architecture"][1])
+        pixels, _ = originals.__getitems__(clean["architecture"][1].tolist())
+        assert torch.equal(clean["architecture"][0], own.eval_transform(pixels))
+        assert not torch.equal(usual["architecture"][0], clean["architecture"][0])
+
+
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
 def test_without_validation_images_no_validation_runs(tmp_path: Path) -> None:
     assert {entry.stage for entry in run(tmp_path, Tiny(val_fraction=0), max_epochs=1).seen} == {"train"}

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_nas import Architecture, InputChoice, ModuleSpace, OpChoice
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.controllers import LstmController, Reinforce, UniformController
+from lightning_nas.datamodules import DigitsDataModule
 from lightning_nas.methods import EnasModule
 from lightning_nas.methods.batch_norm import recalibrate
 from lightning_nas.methods.ranking import SharedWeightRanking, kendall_tau
@@ -239,6 +240,40 @@ def test_presets(preset: Any, rate: float, order: str) -> None:
     assert macro.controller_optimizer(macro.controller.parameters()).defaults["lr"] == expected
 
 
+@pytest.mark.parametrize(
+    ("space", "preset", "steps", "samples", "entropy_weight"),
+    [
+        ("enas_micro?nodes=2", "official", 30, 10, 1e-4),
+        ("enas_macro?layers=3", "official", 50, 20, 1e-4),
+        ("nasbench201", "official", 30, 10, 1e-4),
+        ("enas_micro?nodes=2", "paper", 2000, 1, 0.1),
+        ("enas_macro?layers=3", "paper", 2000, 1, 0.1),
+        ("nasbench201", "paper", 2000, 1, 1e-4),
+    ],
+)
+def test_presets_say_how_the_controller_steps(
+    space: str, preset: Any, steps: int, samples: int, entropy_weight: float
+) -> None:
+    module = EnasModule(space, preset=preset, scale={"channels": 4})
+    assert (module.controller_steps, module.samples_per_step) == (steps, samples)
+    assert module.reinforce.entropy_weight == entropy_weight
+
+
+@pytest.mark.parametrize("preset", ["official", "paper"])
+def test_arguments_win_over_the_preset(preset: Any) -> None:
+    module = EnasModule(
+        "enas_micro?nodes=2",
+        scale={"channels": 4},
+        preset=preset,
+        controller_steps=0,
+        samples_per_step=7,
+        min_learning_rate=0.0,
+        reinforce=Reinforce(decay=0.9),
+    )
+    assert (module.controller_steps, module.samples_per_step, module.min_learning_rate) == (0, 7, 0.0)
+    assert (module.reinforce.decay, module.reinforce.entropy_weight) == (0.9, 1e-4)
+
+
 def test_any_task_has_a_reward() -> None:
     evaluation = Evaluation(torch.tensor(0.0), torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
     assert float(Regression().reward(evaluation)) == pytest.approx(-(4.5**0.5))  # less error is better
@@ -271,6 +306,7 @@ def test_load_from_checkpoint(tmp_path: Path) -> None:
         ({"preset": "mine"}, "Expected `preset` to be one of"),
         ({"samples_per_step": 0}, "Expected `samples_per_step` to be at least 1"),
         ({"derive_samples": 0}, "Expected `derive_samples` to be at least 1"),
+        ({"uniform_samples": -1}, "Expected `uniform_samples` to be at least 0"),
         ({"reward_batches": 0}, "Expected `reward_batches` to be at least 1"),
         ({"controller_steps": -1}, "Expected `controller_steps` to be at least 0"),
         ({"warmup_epochs": -1}, "Expected `warmup_epochs` to be at least 0"),
@@ -299,6 +335,133 @@ def test_few_batches_are_kept() -> None:
 
     trainer(callbacks=[Note()]).fit(module, datamodule=RandomImages(2))
     assert kept == [1, 2, 2, 0]
+
+
+class Rewarding(EnasModule):
+    """Notes the batches that rewards are measured on."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.scored: list[list[Any]] = []
+        self.seen: list[Any] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.seen.append(batch["architecture"])
+        super().training_step(batch, batch_idx)
+
+    def _rewards(self, choices: Tensor, batches: Any) -> Tensor:
+        self.scored.append(list(batches))
+        return super()._rewards(choices, batches)
+
+
+DIGITS: dict[str, Any] = {**OPTIONS, "scale": {"channels": 4, "cells": 1, "in_channels": 1}}
+
+
+def digits(**options: Any) -> DigitsDataModule:
+    """24 images for the weights and 24 for the architecture."""
+    settings = {"search": True, "max_train_images": 48, "batch_size": 4, "augment_architecture": False, **options}
+    return DigitsDataModule(**settings)
+
+
+def test_rewards_are_measured_on_the_last_batches_as_they_are() -> None:
+    """Four batches of 5 images and one of 4; each sample is scored on the next batch, the derived on a full one."""
+    data = digits(batch_size=5)
+    module = Rewarding("nasbench201", **DIGITS, reward_batches=2)
+    trainer().fit(module, datamodule=data)
+    last, short = module.seen[-2:]
+    assert [len(labels) for _, labels in module.seen] == [5, 5, 5, 5, 4]
+    expected = [[last, short, last], [short, last, short], [last] * 5]
+    assert [[id(batch) for batch in batches] for batches in module.scored] == [[id(b) for b in row] for row in expected]
+    plain = digits(batch_size=5)
+    plain.setup("fit")
+    clean = torch.cat([plain.on_after_batch_transfer(batch, 0)[0] for batch in plain.val_dataloader()])
+    known = {image.numpy().tobytes() for image in clean}
+    assert {image.numpy().tobytes() for images, _ in module.seen for image in images} == known
+
+
+class SaveAt(pl.Callback):
+    """Writes a checkpoint behind a batch."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+def resumed_at(step: int, folder: Path, reward_batches: int) -> tuple[EnasModule, EnasModule]:
+    """Return the modules of an uninterrupted search of two epochs of six batches, and of one resumed at a step."""
+    modules = [EnasModule("nasbench201", **DIGITS, reward_batches=reward_batches) for _ in range(2)]
+    path = folder / "middle.ckpt"
+    trainer(max_epochs=2, callbacks=[SaveAt(path, step)]).fit(modules[0], datamodule=digits())
+    trainer(max_epochs=2).fit(modules[1], datamodule=digits(), ckpt_path=path)
+    return modules[0], modules[1]
+
+
+def test_a_search_resumed_inside_an_epoch_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    """If the batches for rewards come later: of 12 steps here 11 and 12."""
+    straight, resumed = resumed_at(10, tmp_path, reward_batches=2)
+    assert same(state(straight), state(resumed))
+    assert straight.derive() == resumed.derive()
+
+
+@pytest.mark.parametrize(("reward_batches", "kept"), [(2, 1), (40, 1)])
+def test_lost_batches_are_reported(tmp_path: Path, reward_batches: int, kept: int) -> None:
+    expected = min(reward_batches, 6)
+    message = f"Expected the last {expected} architecture batches of epoch 1 for rewards but got {kept}: .*differs"
+    with pytest.warns(UserWarning, match=message):
+        resumed_at(11, tmp_path, reward_batches)
+
+
+def test_batches_of_a_run_that_failed_are_forgotten() -> None:
+    class Failing(Rewarding):
+        def _teach(self) -> None:
+            raise KeyError
+
+    module = Failing("nasbench201", **DIGITS)
+    with pytest.raises(KeyError):
+        trainer().fit(module, datamodule=digits())
+    assert len(module._held_out) == 6
+    fit = trainer(max_steps=2)
+    fit.fit(module, datamodule=digits())
+    assert all(any(batch is late for late in module.seen[6:]) for batch in module.scored[-1])
+
+
+class ByChoice(Scored):
+    """Notes what is scored; the reward is that of ``Scored``, and none of it depends on the weights."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.scored: list[Tensor] = []
+
+    def _rewards(self, choices: Tensor, batches: Any) -> Tensor:
+        assert len(choices) == len(batches)
+        self.scored.append(choices)
+        return super()._rewards(choices, batches)
+
+
+def test_uniform_architectures_are_logged_beside_the_controllers() -> None:
+    """Their mean reward is a fifth; that of a controller that has learned is more."""
+    options = {**OPTIONS, "controller_steps": 60, "samples_per_step": 10, "uniform_samples": 400}
+    module = ByChoice("nasbench201", **options)
+    fit = trainer(max_epochs=4)
+    fit.fit(module, datamodule=RandomImages(4))
+    uniform = float(fit.callback_metrics["search/uniform_reward"])
+    drawn = [choices for choices in module.scored if len(choices) == 400]
+    assert len(drawn) == 4
+    assert uniform == pytest.approx(float((drawn[-1] == 3).float().mean()))
+    assert uniform == pytest.approx(0.2, abs=0.03)
+    assert float(fit.callback_metrics["search/reward"]) > uniform + 0.1
+
+
+def test_uniform_architectures_do_not_change_the_search() -> None:
+    modules = [enas(uniform_samples=count) for count in (0, 3)]
+    for module in modules:
+        trainer(max_epochs=2).fit(module, datamodule=RandomImages(4))
+    plain, compared = (state(module) for module in modules)
+    assert int(compared.pop("examples_seen")) - int(plain.pop("examples_seen")) == 2 * 3 * 4
+    assert same(plain, compared)
 
 
 def test_shared_weights_score_architectures() -> None:

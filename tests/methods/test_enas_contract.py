@@ -42,7 +42,7 @@ class TestOnOwnModel(SearchModuleContract):
     equals_large_batch = True
 
     def module(self) -> SearchModule:
-        return EnasModule(ModuleSpace(Network), Classification(8), **FEW)
+        return EnasModule(ModuleSpace(Network), Classification(8), uniform_samples=2, **FEW)
 
 
 class TestUniform(SearchModuleContract):
