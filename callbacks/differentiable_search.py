@@ -19,11 +19,11 @@ from lightning_nas.budget import CostBudget
 from lightning_nas.callbacks.alpha_gradient import AlphaGradient, Loss
 from lightning_nas.callbacks.alphas import Alphas
 from lightning_nas.callbacks.architecture_stream import ArchitectureStream
-from lightning_nas.run_folder import run_folder
 from lightning_nas.callbacks.searchable import check_package, check_searchable
 from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least
 from lightning_nas.methods.alphas import check_warmup
+from lightning_nas.run_folder import run_folder
 from lightning_nas.spaces.choices.base import Choice
 from lightning_nas.spaces.choices.choice_map import ChoiceMap
 from lightning_nas.spaces.inputs import as_inputs

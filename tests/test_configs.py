@@ -118,7 +118,7 @@ def test_search_of_enas_steps(name: str, params: int, rewards: int) -> None:
     ],
 )
 def test_search_of_children_steps(
-    name: str, epochs: int, rate: float, scale: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, epochs: int, rate: float, scale: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     module = make(CONFIGS[0].with_name(f"{name}.yaml")).model

@@ -1,8 +1,8 @@
 """Programs: how the controller walks through the decisions of a space.
 
 Three forms of spaces are those of ENAS (Pham et al. 2018, arXiv 1802.03268) and get its programs, as in its official
-code; one, layers of numbers and flags, is that of NAS (Zoph & Le 2017, 1611.01578). They are recognised by kind and order
-of the decisions. All other spaces get a program of the same instructions.
+code; one, layers of numbers and flags, is that of NAS (Zoph & Le 2017, 1611.01578). They are recognised by kind and
+order of the decisions. All other spaces get a program of the same instructions.
 """
 
 import re
@@ -24,7 +24,7 @@ LAYER = re.compile(r"layer\d+/")
 
 
 def form_of(decisions: Sequence[Decision]) -> Form:
-    """Return which of the forms of ENAS and NAS decisions have, by their kinds and order, and by the names of layers."""
+    """Return which of the forms of ENAS and NAS decisions have, by their kinds and order and the names of layers."""
     if all(d.kind in ("number", "flag") and LAYER.match(d.name) for d in decisions):
         return "layers"
     shape = _shape(decisions)

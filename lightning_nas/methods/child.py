@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -67,7 +68,7 @@ class Child:
         self.optimizer.zero_grad()
         evaluation = task.evaluate(self.network, batch)
         if not torch.isfinite(evaluation.loss):
-            raise FloatingPointError(f"the loss was {float(evaluation.loss)} in epoch {self.epoch}")
+            raise FloatingPointError(f"the loss was {float(evaluation.loss.detach())} in epoch {self.epoch}")
         torch.autograd.backward(evaluation.loss)
         if self.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.grad_clip)
@@ -87,7 +88,9 @@ class Child:
         """
         if not math.isfinite(objective):
             raise FloatingPointError(f"the objective was {objective} after epoch {self.epoch}")
-        self.scheduler.step()
+        with warnings.catch_warnings():  # resumed after the last batch, this optimiser has made no step
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            self.scheduler.step()
         self.curve.append(objective)
         self.metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
 

@@ -250,7 +250,7 @@ class ChildSearchModule(SearchModule):
 
     def _go_on(self) -> None:
         """Go on with the children of a checkpoint that was written after the last batch of an epoch."""
-        if not self._round and self._running:
+        if not self._round and self._running and self.trainer.state.fn == "fit":
             self._begin_round()
 
     def _build(self, proposal: Proposal) -> Child:

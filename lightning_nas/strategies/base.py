@@ -22,8 +22,8 @@ class Strategy(ABC):
     """Decides which architectures to evaluate next, from the scores of those before. It trains nothing itself.
 
     Proposals may be told in any order, late, or never. A score of ``None``, NaN or infinity means that the evaluation
-    failed. A proposal told twice counts once: the second score is ignored. All randomness comes from one generator, which
-    is part of ``state_dict``: plain data, from which an equal strategy goes on exactly as this one would have.
+    failed. A proposal told twice counts once: the second score is ignored. All randomness comes from one generator,
+    which is part of ``state_dict``: plain data, from which an equal strategy goes on exactly as this one would have.
 
     Args:
         space: What to search.
@@ -50,7 +50,7 @@ class Strategy(ABC):
         self._proposed: set[Architecture] = set()
 
     def ask(self, n: int = 1) -> list[Proposal]:
-        """Return up to ``n`` new proposals: fewer when the strategy waits for scores, or has nothing left to propose."""
+        """Return up to ``n`` new proposals: fewer when the strategy waits for scores, or has nothing left."""
         check_at_least("n", n, 1)
         asked: list[Proposal] = []
         while len(asked) < n and (architecture := self._propose()) is not None:
@@ -138,5 +138,5 @@ class Strategy(ABC):
         self.generator.set_state(state["generator"].cpu())
         architectures = [Architecture.from_dict(data) for data in state["proposals"]]
         self.proposals = [Proposal(number, architecture) for number, architecture in enumerate(architectures)]
-        self.scores = {number: score for number, score in state["scores"]}
+        self.scores = dict(state["scores"])
         self._proposed = {self.key(architecture) for architecture in architectures}

@@ -1,10 +1,14 @@
 """The contract of search methods, for those that train children."""
 
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
 from lightning_nas._lightning import pl
 from lightning_nas.methods import ChildSearchModule, EvolutionModule, NasModule, PnasModule, RandomSearchModule
 from lightning_nas.testing import SearchModuleContract
 from lightning_nas.testing.search_module import RandomImages
-from torch.utils.data import DataLoader
 
 SCALE = {"channels": 4, "cells": 1}
 
@@ -12,44 +16,46 @@ SCALE = {"channels": 4, "cells": 1}
 class WholeImages(RandomImages):
     """The same images, as one stream of which every process gets all."""
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> Any:
         return self._loader(8, seed=0)
 
-    def _loader(self, count, seed):
+    def _loader(self, count: int, seed: int) -> DataLoader[Any]:
         return DataLoader(super()._loader(count, seed).dataset, self.batch_size)
 
 
 class ChildContract(SearchModuleContract):
-    def datamodule(self, batch_size):
+    def datamodule(self, batch_size: int) -> pl.LightningDataModule:
         return WholeImages(batch_size)
 
-    def search(self, folder, ckpt_path=None, *, batch_size=4, **options):
+    def search(
+        self, folder: Path, ckpt_path: Path | None = None, *, batch_size: int = 4, **options: Any
+    ) -> dict[str, Any]:
         return super().search(folder, ckpt_path, batch_size=batch_size, use_distributed_sampler=False, **options)
 
 
 class TestRandomSearch(ChildContract):
-    def module(self):
+    def module(self) -> ChildSearchModule:
         return RandomSearchModule("nasbench201", scale=SCALE, epochs_per_child=1)
 
 
 class TestWithinChildren(ChildContract):
-    def module(self):
+    def module(self) -> ChildSearchModule:
         return RandomSearchModule("nasbench201", scale=SCALE, epochs_per_child=2)
 
 
 class TestEvolution(ChildContract):
-    def module(self):
+    def module(self) -> ChildSearchModule:
         return EvolutionModule("nasbench201", population=2, sample=2, scale=SCALE, epochs_per_child=1)
 
 
 class TestNas(ChildContract):
-    def module(self):
+    def module(self) -> ChildSearchModule:
         space = "nas_conv?layers=2&kernels=1,3&filters=4,8"
         return NasModule(space, samples_per_update=2, learning_rate=0.1, epochs_per_child=1)
 
 
 class TestPnas(ChildContract):
-    def module(self):
+    def module(self) -> ChildSearchModule:
         scale = {"channels": 4, "cells_per_stage": 1}
         space = "nasnet?blocks=2&operations=identity"
         return PnasModule(space, beam=2, scale=scale, epochs_per_child=1)
