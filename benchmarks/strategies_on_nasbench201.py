@@ -35,9 +35,8 @@ COLORS = {
     "reinforce": "#d9822b",
     "predictor": "#2f9e5f",
 }
-FLOOR = (
-    0.02  # where the plot's logarithmic axis draws zero: below the least regret of an architecture that is not the best
-)
+# Where the plot's logarithmic axis draws zero: below the least regret of an architecture that is not the best.
+FLOOR = 0.02
 Runs = Sequence[Sequence[float]]  # per seed the regret after every query
 
 

@@ -1,6 +1,7 @@
 """Benchmarks that are tables: what training every architecture of a space has given."""
 
 import csv
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ def _accuracies(row: Mapping[str, str | None], path: str | os.PathLike[str], lin
     texts = [row[column] for column in COLUMNS[1:]]
     try:
         validation, test = (float(text or "") for text in texts)
+        if not (math.isfinite(validation) and math.isfinite(test)):
+            raise ValueError("not finite")
     except ValueError as error:
         raise ValueError(f"Expected two numbers in line {line} of {path} but got {texts}") from error
     return Accuracies(validation, test)

@@ -64,7 +64,7 @@ def test_the_best_of_the_table(table: NasBench201Table) -> None:
     assert table.best_validation == 80.0
 
 
-@pytest.mark.parametrize("row", ["1,{},80.0", "1,{},80.0,high", "1,{},,85.0"])
+@pytest.mark.parametrize("row", ["1,{},80.0", "1,{},80.0,high", "1,{},,85.0", "1,{},nan,85.0", "1,{},80.0,inf"])
 def test_rows_without_two_numbers(tmp_path: Path, row: str) -> None:
     (tmp_path / "table.csv").write_text(f"{HEADER}\n{row.format(TEXTS[0])}\n")
     with pytest.raises(ValueError, match=r"Expected two numbers in line 2 of .*table.csv but got"):

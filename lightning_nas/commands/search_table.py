@@ -4,8 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning_nas.spaces.nasbench201 import NasBench201Space
-from lightning_nas.strategies import EvolutionStrategy, RandomStrategy, ReinforceStrategy, Strategy
+from lightning_nas.strategies import (
+    EvolutionStrategy,
+    PredictorStrategy,
+    RandomStrategy,
+    ReinforceStrategy,
+    Strategy,
+)
 from lightning_nas.tables import NasBench201Table, TableSearch, search_table
 
 EVOLUTION: dict[str, Any] = {"population": 50, "sample": 10}
@@ -14,17 +19,11 @@ EVOLUTION: dict[str, Any] = {"population": 50, "sample": 10}
 REINFORCE: dict[str, Any] = {"learning_rate": 0.02}
 
 
-def _predictor(space: NasBench201Space, *, seed: int) -> Strategy:
-    from lightning_nas.strategies.predictor import PredictorStrategy
-
-    return PredictorStrategy(space, seed=seed)
-
-
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random": RandomStrategy,
     "evolution": lambda space, *, seed: EvolutionStrategy(space, seed=seed, **EVOLUTION),
     "reinforce": lambda space, *, seed: ReinforceStrategy(space, seed=seed, **REINFORCE),
-    "predictor": _predictor,
+    "predictor": PredictorStrategy,
 }
 
 

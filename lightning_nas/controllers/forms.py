@@ -25,7 +25,7 @@ LAYER = re.compile(r"layer\d+/")
 
 def form_of(decisions: Sequence[Decision]) -> Form:
     """Return which of the forms of ENAS and NAS decisions have, by their kinds and order and the names of layers."""
-    if all(d.kind in ("number", "flag") and LAYER.match(d.name) for d in decisions):
+    if _are_layers(decisions):
         return "layers"
     shape = _shape(decisions)
     operations = shape.count(OPERATION)
@@ -37,6 +37,18 @@ def form_of(decisions: Sequence[Decision]) -> Form:
     alike = len({decision.choices for decision in decisions if decision.kind == "operation"}) == 1
     cells = all(_is_micro_cell(_shape(cell)) for cell in _cells(decisions))
     return "micro" if shape and alike and cells and all("/node" in d.name for d in decisions) else "other"
+
+
+def _are_layers(decisions: Sequence[Decision]) -> bool:
+    """Return whether they are numbers of layers and skips: a flag for each layer before, or none in any layer."""
+    if not all(d.kind in ("number", "flag") and LAYER.match(d.name) for d in decisions):
+        return False
+    flags = [sum(_mode(d) == "flag" for d in layer) for _, layer in groupby(decisions, _layer_of)]
+    return not any(flags) or flags == list(range(len(flags)))
+
+
+def _layer_of(decision: Decision) -> str:
+    return decision.name.partition("/")[0]
 
 
 def _is_micro_cell(shape: Shape) -> bool:
@@ -118,7 +130,7 @@ def nas_program(space: SearchSpace, *, anchor_first: bool = True) -> Program:
     """
     asks = any(_mode(decision) == "flag" for decision in space.decisions)
     program: list[Instruction] = []
-    for _, run in groupby(space.decisions, lambda decision: decision.name.partition("/")[0]):
+    for _, run in groupby(space.decisions, _layer_of):
         flags, numbers = _flags_and_numbers(run)
         anchor: Program = (Step(), Anchor()) if asks else ()
         anchor += (Flags(flags, pair=False),) if flags else ()

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,17 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_nas.architecture import Architecture
+from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.methods.batches import batch_size
 from lightning_nas.methods.child_record import ChildRecord, Status
+from lightning_nas.methods.epoch_metrics import EpochMetrics
+from lightning_nas.modes import evaluating
+from lightning_nas.seeding import fixed_seed
+from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.proposal import Proposal
-from lightning_nas.tasks.base import Evaluation, Task
+from lightning_nas.tasks.base import Task
 
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
@@ -30,6 +37,7 @@ class Child:
         scheduler: Makes its schedule, stepped each epoch.
         grad_clip: Norm to which gradients are clipped, or ``None``.
         costs: Parameters and multiply-adds of the network.
+        epoch_metrics: Metrics of the epoch under way, by stage.
     """
 
     def __init__(
@@ -40,6 +48,7 @@ class Child:
         scheduler: SchedulerCallable,
         grad_clip: float | None,
         costs: dict[str, int],
+        epoch_metrics: Mapping[str, EpochMetrics],
     ) -> None:
         self.proposal = proposal
         self.network = network
@@ -47,6 +56,7 @@ class Child:
         self.scheduler = scheduler(self.optimizer)
         self.grad_clip = grad_clip
         self.costs = costs
+        self.epoch_metrics = epoch_metrics
         self.examples = 0
         self.curve: list[float] = []
         self.metrics: dict[str, float] = {}
@@ -58,7 +68,7 @@ class Child:
         """Number of epochs that are over."""
         return len(self.curve)
 
-    def step(self, task: Task, batch: Any) -> Evaluation:
+    def step(self, task: Task, batch: Any) -> None:
         """Train on a batch.
 
         Raises:
@@ -74,18 +84,32 @@ class Child:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.grad_clip)
         self.optimizer.step()
         self.examples += batch_size(batch)
-        return evaluation
+        self.epoch_metrics["train"].update(evaluation, batch_size(batch))
 
-    def end_epoch(self, objective: float, metrics: dict[str, float]) -> None:
+    def validate(self, task: Task, batch: Any) -> None:
+        """Validate on a batch."""
+        with evaluating(self.network):
+            self.epoch_metrics["val"].update(task.evaluate(self.network, batch), batch_size(batch))
+
+    def summary(self) -> dict[str, float]:
+        """Return the metrics of the epoch under way."""
+        return {name: value for metrics in self.epoch_metrics.values() for name, value in metrics.summary().items()}
+
+    def end_epoch(self, metrics: dict[str, float], name: str, mode: str) -> None:
         """Take in what an epoch has come to.
 
         Args:
-            objective: More is better.
             metrics: All metrics of the epoch.
+            name: Name of the objective.
+            mode: ``"max"`` or ``"min"``.
 
         Raises:
-            FloatingPointError: If the objective is not finite.
+            LookupError: If the objective is not among the metrics.
+            FloatingPointError: If it is not finite.
         """
+        if name not in metrics:
+            raise LookupError(f"Expected {name!r}, the task's objective, among the metrics but got {list(metrics)}")
+        objective = metrics[name] * (1 if mode == "max" else -1)
         if not math.isfinite(objective):
             raise FloatingPointError(f"the objective was {objective} after epoch {self.epoch}")
         with warnings.catch_warnings():  # resumed after the last batch, this optimiser has made no step
@@ -138,6 +162,7 @@ class Child:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "epoch": {stage: metrics.state_dict() for stage, metrics in self.epoch_metrics.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -146,3 +171,31 @@ class Child:
         self.curve, self.metrics = list(state["curve"]), dict(state["metrics"])
         for name in ("network", "optimizer", "scheduler"):
             getattr(self, name).load_state_dict(state[name])
+        for stage, metrics in self.epoch_metrics.items():
+            metrics.load_state_dict(state["epoch"][stage])
+
+
+def build_network(
+    space: SearchSpace,
+    architecture: Architecture,
+    scale: Mapping[str, Any],
+    seed: int,
+    input_shape: Sequence[int] | None,
+) -> tuple[nn.Module, dict[str, int]]:
+    """Return the network of an architecture, and its costs.
+
+    Args:
+        space: The space of the architecture.
+        architecture: What to build.
+        scale: Its size.
+        seed: Seed of its weights.
+        input_shape: Shape of one input, to count multiply-adds; by default the space's ``example``.
+    """
+    with fixed_seed(seed):
+        network = space.build(architecture, **scale)
+    costs = {"params": count_parameters(network)}
+    inputs = space.example if input_shape is None else as_inputs(input_shape)
+    if inputs is not None:
+        one = inputs.first()
+        costs["macs"] = count_multiply_adds(network, *one.positional, **one.named)
+    return network, costs

@@ -1,41 +1,36 @@
 """Searches that train every architecture they look at."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.utils.data import DistributedSampler
 from torchmetrics import MetricCollection
 
-from lightning_nas._lightning import CombinedLoader, MisconfigurationException
+from lightning_nas._lightning import MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_positive
-from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.methods.base import SearchModule
-from lightning_nas.methods.batches import batch_size, check_ordinary
-from lightning_nas.methods.child import Child, OptimizerCallable, SchedulerCallable
-from lightning_nas.methods.child_record import ChildRecord, Status
+from lightning_nas.methods.batches import check_ordinary
+from lightning_nas.methods.child import Child, OptimizerCallable, SchedulerCallable, build_network
+from lightning_nas.methods.child_files import ChildFiles, digest
+from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.epoch_metrics import EpochMetrics
-from lightning_nas.methods.ledger import read_children, write_children
+from lightning_nas.methods.ledger import is_hopeless
 from lightning_nas.methods.processes import gather, on_cpu
-from lightning_nas.modes import evaluating
+from lightning_nas.methods.whole_data import check_whole_data
 from lightning_nas.run_folder import run_folder
-from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
+from lightning_nas.seeding import derive_seed, make_generator
 from lightning_nas.spaces.base import SearchSpace
-from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks.base import Task
 
-HOPELESS_AFTER = 5  # children that must be known before one can be called hopeless
 FAILURES = 5  # children at the start that may all fail before the search gives up
 ERROR_LENGTH = 1000  # characters of a message that are kept
 
@@ -133,8 +128,7 @@ class ChildSearchModule(SearchModule):
         self._round = False  # whether children are under way in any process
         self._skipped = 0  # epochs of children that are known from a file
         self._running: dict[int, dict[str, Any]] = {}  # by number, of the checkpoint that is resumed
-        self._known: dict[int, ChildRecord] = {}  # by number, from files
-        self._files: list[str] = []  # the last is this run's, the others those of the runs that it resumes
+        self._files = ChildFiles()
         # plain data only: a checkpoint must load with weights_only
         self.save_hyperparameters(ignore=["strategy", "space", "task", "scale", "optimizer", "scheduler", "folder"])
         self.save_hyperparameters(
@@ -164,32 +158,23 @@ class ChildSearchModule(SearchModule):
                 f"{self.trainer.check_val_every_n_epoch}"
             )
         # other processes may see another folder, or none
-        self._known = gather(self._read_files(), self.trainer)[0]
+        self._files.known = gather(self._files.read(self._digest(), self._own_file()), self.trainer)[0]
 
-    def _read_files(self) -> dict[int, ChildRecord]:
-        """Return the children of this search, by number, that are in its files."""
+    def _own_file(self) -> Path | None:
         if getattr(self.trainer, "fast_dev_run", False):  # what a trial run has trained is not to be known later
-            return {}
-        own = str(Path(self.folder or run_folder(self.trainer)) / "children.csv")
-        self._files = [*(file for file in self._files if file != own), own]
-        records = [record for file in self._files for record in read_children(Path(file))]
-        for record in read_children(Path(own)):
-            self._check_own(record, record.architecture)
-        return {record.number: record for record in records if record.search == self._digest()}
+            return None
+        return Path(self.folder or run_folder(self.trainer)) / "children.csv"
 
-    def _check_own(self, record: ChildRecord, architecture: Architecture) -> None:
-        if (record.architecture, record.search) != (architecture, self._digest()):
-            raise MisconfigurationException(
-                f"Expected {self._files[-1]} to hold the children of this search but its child {record.number} is one "
-                "of a search with other settings; give another `folder`, or the settings (and, if it had not been "
-                "resumed with `ckpt_path`, the number of processes) of the search that has written it"
-            )
+    def _digest(self) -> str:
+        settings = {name: value for name, value in self.hparams.items() if name not in ("max_children", "folder")}
+        names = [type(self.strategy).__name__, self.space.name, type(self.task).__name__]
+        return digest(names, [self.trainer.limit_train_batches, self.trainer.limit_val_batches], settings)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Begin the next children if none is under way, and seed torch for this batch; ``-1`` skips the epoch."""
         # not at the start of the epoch: a run resumed in the middle of one never gets there
         if batch_idx == 0:
-            self._check_data()
+            check_whole_data(self.trainer)
         if not self._round:
             self._begin_round()
             if batch_idx == 0:
@@ -206,7 +191,7 @@ class ChildSearchModule(SearchModule):
         """Ask for a child for every process, as long as there is something to ask for."""
         proposals = self._ask(self.trainer.world_size)
         self._round = bool(proposals)
-        known = [self._look_up(proposal) for proposal in proposals]
+        known = [self._files.find(proposal.number, proposal.architecture) for proposal in proposals]
         if proposals and None not in known:
             self._skipped = max(self._epochs_left(record) for record in known if record is not None)
         if self.global_rank < len(proposals):
@@ -219,13 +204,6 @@ class ChildSearchModule(SearchModule):
             n = min(n, self.max_children - len(self.ledger))
         proposals = self.strategy.waiting[: max(n, 0)]  # were under way when a checkpoint was written
         return proposals + self.strategy.ask(n - len(proposals)) if len(proposals) < n else proposals
-
-    def _look_up(self, proposal: Proposal) -> ChildRecord | None:
-        """Return the child if an earlier run has finished it."""
-        record = self._known.get(proposal.number)
-        if record is not None:
-            self._check_own(record, proposal.architecture)
-        return record
 
     def _epochs_left(self, record: ChildRecord) -> int:
         """Return how many epochs to skip for a known child: the others then have those of an uninterrupted run."""
@@ -245,8 +223,6 @@ class ChildSearchModule(SearchModule):
             return
         if state is not None:
             self._child.load_state_dict(state)
-            for stage, metrics in self._epoch.items():
-                metrics.load_state_dict(state["epoch"][stage])
 
     def _go_on(self) -> None:
         """Go on with the children of a checkpoint that was written after the last batch of an epoch."""
@@ -254,32 +230,10 @@ class ChildSearchModule(SearchModule):
             self._begin_round()
 
     def _build(self, proposal: Proposal) -> Child:
-        space = self.space_of(proposal.architecture)
-        with fixed_seed(derive_seed(self.seed, "child", proposal.number)):
-            network = space.build(proposal.architecture, **self.scale)
-        costs = {"params": count_parameters(network)}
-        inputs = space.example if self.input_shape is None else as_inputs(self.input_shape)
-        if inputs is not None:
-            one = inputs.first()
-            costs["macs"] = count_multiply_adds(network, *one.positional, **one.named)
+        space, seed = self.space_of(proposal.architecture), derive_seed(self.seed, "child", proposal.number)
+        network, costs = build_network(space, proposal.architecture, self.scale, seed, self.input_shape)
         network.to(self.pace)
-        return Child(proposal, network, self.optimizer, self.scheduler, self.grad_clip, costs)
-
-    def _check_data(self) -> None:
-        """Refuse loaders that give each process a part of the data."""
-        loaders = CombinedLoader([self.trainer.train_dataloader, self.trainer.val_dataloaders]).flattened
-        owners = [*loaders, *(getattr(loader, "batch_sampler", None) for loader in loaders)]
-        samplers = [getattr(owner, "sampler", None) for owner in owners]
-        if any(isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1 for sampler in samplers):
-            raise MisconfigurationException(
-                "Expected loaders that give every process all data, because each trains a child of its own, but got a "
-                "DistributedSampler; use Trainer(use_distributed_sampler=False)"
-            )
-        if not self.trainer.val_dataloaders:
-            raise MisconfigurationException(
-                "Expected validation data, for the scores of the children, but got none; use a data module with a "
-                "`val_dataloader` (ours have `val_fraction`)"
-            )
+        return Child(proposal, network, self.optimizer, self.scheduler, self.grad_clip, costs, self._epoch)
 
     # --- how a child is trained ---------------------------------------------------------------------------------------
 
@@ -290,7 +244,7 @@ class ChildSearchModule(SearchModule):
         if self._child is None:
             return
         try:
-            self._epoch["train"].update(self._child.step(self.task, batch), batch_size(batch))
+            self._child.step(self.task, batch)
         except Exception as error:
             self._fail(error)
 
@@ -299,8 +253,7 @@ class ChildSearchModule(SearchModule):
         if self._child is None:
             return
         try:
-            with evaluating(self._child.network):
-                self._epoch["val"].update(self.task.evaluate(self._child.network, batch), batch_size(batch))
+            self._child.validate(self.task, batch)
         except Exception as error:
             self._fail(error)
 
@@ -311,7 +264,7 @@ class ChildSearchModule(SearchModule):
     def _end(self, record: ChildRecord) -> None:
         if self._child is not None:
             self._child.drop()
-        self._child, self._record = None, replace(record, search=self._digest())
+        self._child, self._record = None, replace(record, search=self._files.search)
         self._reset()
 
     def on_train_epoch_start(self) -> None:
@@ -343,44 +296,27 @@ class ChildSearchModule(SearchModule):
 
     def _end_epoch(self, child: Child) -> dict[str, float]:
         """End the epoch of this process's child; return its metrics."""
-        name, mode = self.task.objective
         summary: dict[str, float] = {}
         try:
-            summary = {name: value for metrics in self._epoch.values() for name, value in metrics.summary().items()}
-            if name not in summary:
-                raise LookupError(f"Expected {name!r}, the task's objective, among the metrics but got {list(summary)}")
-            child.end_epoch(summary[name] * (1 if mode == "max" else -1), summary)
+            summary = child.summary()
+            child.end_epoch(summary, *self.task.objective)
         except Exception as error:
             self._fail(error)
             return summary
-        status: Status | None = "stopped" if self._is_hopeless(child) else None
-        status = "finished" if child.epoch == self.epochs_per_child else status
-        if status is not None:
-            self._end(child.record(status, self.score_window))
+        if child.epoch == self.epochs_per_child:
+            self._end(child.record("finished", self.score_window))
+        elif self.stop_hopeless and is_hopeless(child.curve, self.ledger):
+            self._end(child.record("stopped", self.score_window))
         return summary
-
-    def _is_hopeless(self, child: Child) -> bool:
-        others = [record.curve[: child.epoch] for record in self.ledger if len(record.curve) >= child.epoch]
-        if not self.stop_hopeless or len(others) < HOPELESS_AFTER:
-            return False
-        return max(child.curve) < median(sum(curve) / len(curve) for curve in others)
 
     def _end_round(self, records: list[ChildRecord]) -> None:
         self._round, self._record = False, None
         for record in sorted(records, key=lambda record: record.number):
             self._take(record)
-        if self.trainer.is_global_zero and self._files:
-            rows = {**self._known, **{record.number: record for record in self.ledger}}
-            write_children([rows[number] for number in sorted(rows)], Path(self._files[-1]))
+        if self.trainer.is_global_zero:
+            self._files.write(self.ledger)
         if self.max_children is not None and len(self.ledger) >= self.max_children:
             self.trainer.should_stop = True
-
-    def _digest(self) -> str:
-        """Return what tells the children of searches with different settings apart."""
-        settings = {name: value for name, value in self.hparams.items() if name not in ("max_children", "folder")}
-        names = [type(self.strategy).__name__, self.space.name, type(self.task).__name__]
-        limits = [self.trainer.limit_train_batches, self.trainer.limit_val_batches]
-        return f"{derive_seed(json.dumps([names, limits, settings], sort_keys=True, default=_type)):016x}"
 
     def _take(self, record: ChildRecord) -> None:
         """Tell the strategy, and keep the record."""
@@ -424,7 +360,7 @@ class ChildSearchModule(SearchModule):
         """Add the records of all children, and those under way in every process."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["children"] = [record.to_dict() for record in self.ledger]
-        checkpoint["children_files"] = list(self._files)
+        checkpoint["children_files"] = list(self._files.paths)
         running = [state for state in gather(on_cpu(self._state()), self.trainer) if state is not None]
         # what a run with more processes has left for later
         checkpoint["running"] = [*self._running.values(), *running]
@@ -432,15 +368,12 @@ class ChildSearchModule(SearchModule):
     def _state(self) -> dict[str, Any] | None:
         if self._record is not None:
             return {"number": self._record.number, "record": self._record.to_dict()}
-        if self._child is None:
-            return None
-        epoch = {stage: metrics.state_dict() for stage, metrics in self._epoch.items()}
-        return {**self._child.state_dict(), "epoch": epoch}
+        return self._child.state_dict() if self._child else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the records, and the children under way when they are next needed."""
         self.ledger = [ChildRecord.from_dict(data) for data in checkpoint["children"]]
-        self._files = list(checkpoint["children_files"])
+        self._files.paths = list(checkpoint["children_files"])
         self._running = {state["number"]: state for state in checkpoint["running"]}
         self._child, self._record, self._round, self._skipped = None, None, False, 0  # of an earlier fit
 
@@ -451,7 +384,3 @@ def _mean(values: Sequence[float]) -> float:
 
 def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
-
-
-def _type(value: object) -> str:
-    return type(value).__name__  # the text of an object may hold its address

@@ -2,14 +2,16 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TextIO
 
 from lightning_nas.methods.child_record import ChildRecord
 
 COLUMNS = ("number", "status", "score", "epochs", "examples", "seconds", "params", "macs")
 LAST_COLUMNS = ("curve", "error", "search", "architecture")
+HOPELESS_AFTER = 5  # children that must be known before one can be called hopeless
 
 
 def write_children(records: Iterable[ChildRecord], path: Path) -> None:
@@ -48,3 +50,11 @@ def read_children(path: Path) -> list[ChildRecord]:
             raise ValueError(
                 f"Expected {path} to be the table of a search's children but could not read it: {error}"
             ) from error
+
+
+def is_hopeless(curve: Sequence[float], records: Iterable[ChildRecord]) -> bool:
+    """Return whether a child's best is below the median of the means that the others had had until the same epoch."""
+    others = [record.curve[: len(curve)] for record in records if len(record.curve) >= len(curve)]
+    if len(others) < HOPELESS_AFTER:
+        return False
+    return max(curve) < median(sum(other) / len(other) for other in others)

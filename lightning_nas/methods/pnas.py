@@ -15,7 +15,8 @@ class PnasModule(ChildSearchModule):
     """Trains cells of one block, then of one more, those that a predictor ranks first (``ChildSearchModule`` says how).
 
     The defaults are the paper's: cells of up to 5 blocks, 1,160 children of 2 cells a stage and 24 channels, 20 epochs
-    each. ``strategy.correlations`` tells how well the predictor has ranked each level.
+    each. ``strategy.correlations`` tells how well the predictor has ranked each level; ``search/rank_correlation``,
+    which is logged, is Spearman's on the last level that is trained, as predicted before.
 
     Args:
         space: A ``NasnetSpace`` with as many blocks as the cells shall have in the end, or its name.
@@ -31,6 +32,8 @@ class PnasModule(ChildSearchModule):
         8
     """
 
+    strategy: ProgressiveStrategy
+
     def __init__(
         self,
         space: NasnetSpace | str = "nasnet",
@@ -45,3 +48,10 @@ class PnasModule(ChildSearchModule):
         strategy = ProgressiveStrategy(space, beam, predictor, seed=seed)
         options.setdefault("optimizer", partial(SGD, lr=0.01, momentum=0.9, weight_decay=5e-4))
         super().__init__(strategy, task, epochs_per_child=epochs_per_child, seed=seed, **options)
+
+    def on_train_epoch_end(self) -> None:
+        """End the epoch, and log how well the predictor has ranked the children."""
+        super().on_train_epoch_end()
+        ahead = [correlation.ahead for correlation in self.strategy.correlations if correlation.ahead is not None]
+        if ahead:
+            self.log("search/rank_correlation", ahead[-1], sync_dist=True)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_nas.checks import check_at_least, check_choice
+from lightning_nas.checks import check_at_least, check_choice, check_scale
 from lightning_nas.predictors.base import Predictor
 from lightning_nas.predictors.correlation import ranks
 from lightning_nas.predictors.encoding import Encoding
@@ -61,6 +61,7 @@ class PredictorEnsemble:
         check_choice("kind", kind, list(PREDICTORS))
         check_choice("scale", scale, SCALES)
         check_at_least("members", members, 1)
+        check_scale(embedding=embedding, hidden=hidden)
         self.encoding = encoding
         self.kind = kind
         self.members = members
@@ -81,6 +82,8 @@ class PredictorEnsemble:
         learning_rate: float | None = None,
     ) -> Tensor:
         """Train all members from scratch, and return the mean absolute error of each on its data, ``[members]``.
+
+        The error is that of the sigmoid's targets, which are the scores where these are in [0, 1].
 
         Args:
             tokens: The architectures.

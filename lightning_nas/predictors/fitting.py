@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lightning_nas.checks import check_at_least, check_positive
 from lightning_nas.predictors.base import Predictor
 from lightning_nas.predictors.tokens import Tokens
 from lightning_nas.seeding import make_generator
@@ -29,12 +30,21 @@ class Fitting:
         full_batch: Up to so many examples a pass is one step.
         batch_size: Examples a step, where there are more; batches of a pass differ by at most one example.
         learning_rate: Adam's.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     epochs: int = 300
     full_batch: int = 256
     batch_size: int = 64
     learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_at_least("epochs", self.epochs, 0)
+        check_at_least("full_batch", self.full_batch, 0)
+        check_at_least("batch_size", self.batch_size, 1)
+        check_positive("learning_rate", self.learning_rate)
 
     def fit(
         self, predictor: Predictor, tokens: Tokens, targets: Tensor, parts: Sequence[Tensor], seeds: Sequence[int]

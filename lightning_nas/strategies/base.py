@@ -47,7 +47,10 @@ class Strategy(ABC):
         self.generator = make_generator(seed, "strategy")
         self.proposals: list[Proposal] = []
         self.scores: dict[int, float | None] = {}  # by number, in the order in which they were told
+        self._waiting: dict[int, Proposal] = {}
+        self._best: tuple[int, float] | None = None  # number and score of the best proposal
         self._proposed: set[Architecture] = set()
+        self._keyed: tuple[Architecture, Architecture] | None = None  # what was asked for its key last, and the key
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """Return up to ``n`` new proposals: fewer when the strategy waits for scores, or has nothing left."""
@@ -56,6 +59,7 @@ class Strategy(ABC):
         while len(asked) < n and (architecture := self._propose()) is not None:
             asked.append(Proposal(len(self.proposals), architecture))
             self.proposals.append(asked[-1])
+            self._waiting[asked[-1].number] = asked[-1]
             self._proposed.add(self.key(architecture))
         return asked
 
@@ -71,21 +75,32 @@ class Strategy(ABC):
             return
         valid = score is not None and math.isfinite(score)
         self.scores[proposal.number] = float(score) if valid and score is not None else None
+        del self._waiting[proposal.number]
+        self._keep_best(proposal.number)
         self._learn(proposal, self.scores[proposal.number])
+
+    @property
+    def first_space(self) -> SearchSpace:
+        """The space that the search began with; ``space`` differs where a strategy goes over to others."""
+        return self.space
 
     @property
     def waiting(self) -> list[Proposal]:
         """The proposals whose scores are not known yet."""
-        return [proposal for proposal in self.proposals if proposal.number not in self.scores]
+        return list(self._waiting.values())
 
     @property
     def best(self) -> Architecture | None:
         """The architecture of the best score, which is in its ``metrics["score"]``; the earliest told among equals."""
-        valid = {number: score for number, score in self.scores.items() if score is not None}
-        if not valid:
+        if self._best is None:
             return None
-        number = max(valid, key=valid.__getitem__)
-        return replace(self.proposals[number].architecture, metrics={"score": valid[number]})
+        number, score = self._best
+        return replace(self.proposals[number].architecture, metrics={"score": score})
+
+    def _keep_best(self, number: int) -> None:
+        score = self.scores[number]
+        if score is not None and (self._best is None or score > self._best[1]):
+            self._best = (number, score)
 
     @abstractmethod
     def _propose(self) -> Architecture | None:
@@ -96,7 +111,9 @@ class Strategy(ABC):
 
     def key(self, architecture: Architecture) -> Architecture:
         """Return what all ways to write an architecture have in common."""
-        return self.space_of(architecture).canonical(architecture)
+        if self._keyed is None or self._keyed[0] is not architecture:
+            self._keyed = (architecture, self.space_of(architecture).canonical(architecture))
+        return self._keyed[1]
 
     def space_of(self, architecture: Architecture) -> SearchSpace:
         """Return the space of a proposed architecture: the strategy's own, or one that its name says."""
@@ -117,7 +134,7 @@ class Strategy(ABC):
         """Return everything that the future depends on, as plain data and tensors."""
         return {
             "strategy": type(self).__name__,
-            "space": self.space.name,
+            "space": self.first_space.name,
             "seed": self.seed,
             "generator": self.generator.get_state(),
             "proposals": [proposal.architecture.to_dict() for proposal in self.proposals],
@@ -130,13 +147,21 @@ class Strategy(ABC):
         Raises:
             ValueError: If it is the state of another strategy, or of one on another space.
         """
-        own = (type(self).__name__, self.space.name)
-        if (given := (state.get("strategy"), state.get("space"))) != own:
-            raise ValueError(f"Expected the state of a strategy {own} but got one of {given}")
+        self._check_state(state)
         self.seed = state["seed"]
         self.generator = torch.Generator()
         self.generator.set_state(state["generator"].cpu())
         architectures = [Architecture.from_dict(data) for data in state["proposals"]]
         self.proposals = [Proposal(number, architecture) for number, architecture in enumerate(architectures)]
         self.scores = dict(state["scores"])
+        self._waiting = {proposal.number: proposal for proposal in self.proposals if proposal.number not in self.scores}
+        self._best = None
+        for number in self.scores:
+            self._keep_best(number)
         self._proposed = {self.key(architecture) for architecture in architectures}
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        """Raise a ``ValueError`` unless it is a state of such a strategy, before anything is changed."""
+        own = (type(self).__name__, self.first_space.name)
+        if (given := (state.get("strategy"), state.get("space"))) != own:
+            raise ValueError(f"Expected the state of a strategy {own} but got one of {given}")

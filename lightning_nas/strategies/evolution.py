@@ -73,7 +73,7 @@ class EvolutionStrategy(Strategy):
         self._drawn: dict[int, list[int]] = {}  # what the parents of waiting proposals were the best of
 
     def _propose(self) -> Architecture | None:
-        if len(self.members) < self.population:
+        if len(self.members) < self.population or self.space.size == 1:  # a single architecture has no mutants
             return self.sample_new()
         for _ in range(ATTEMPTS):
             drawn = self._draw()

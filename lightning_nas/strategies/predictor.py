@@ -1,5 +1,6 @@
 """Search guided by a predictor."""
 
+import math
 from collections.abc import Mapping
 from itertools import cycle, islice
 from typing import Any
@@ -18,30 +19,33 @@ from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.strategies.base import Strategy
 
 SECOND_MUTATION = 0.3  # probability that a mutant is mutated once more
-FITTING = Fitting(epochs=100)  # a search fits often
+FITTING = Fitting(epochs=100, full_batch=1024)  # a search fits often
 
 
 class PredictorStrategy(Strategy):
     """Fits predictors to all known scores and proposes what they expect most of; for any space.
 
-    The first proposals are random. From then on, whenever ``refit_every`` more scores are known, an ensemble of the
-    predictors of PNAS (arXiv 1712.00559) is fitted to the ranks of all known scores, from scratch. Candidates, half of
-    them random and half mutants of the best known architectures, are proposed in the order of the mean prediction plus
-    ``exploration`` times the disagreement of the members. It never waits: whoever asks before scores are known gets the
-    next of the candidates, and random architectures when there are none.
+    The first proposals are random. From then on, whenever ``refit_every`` more scores are known and a twentieth more
+    than at the last fit, an ensemble of the predictors of PNAS (arXiv 1712.00559) is fitted to the ranks of all known
+    scores, from scratch. Candidates, half of them random and half mutants of the best known architectures, are proposed
+    in the order of the mean prediction plus ``exploration`` times the disagreement of the members. It never waits:
+    whoever asks before scores are known gets the next of the candidates, and random architectures when there are none.
 
     A failed architecture counts as bad as the worst known one.
 
     Args:
         space: What to search.
         initial: Scores, failures included, that must be known before anything is predicted.
-        refit_every: New scores between fits.
+        refit_every: New scores between fits, at least.
         candidates: Architectures among which a fit chooses.
         parents: Number of best known architectures whose mutants are candidates.
         exploration: Weight of the disagreement.
         predictor: What predicts, instead of the ensemble.
         seed: Seed of everything random.
         repeats: Whether an architecture may be proposed again.
+
+    Raises:
+        ValueError: If a setting is out of range.
 
     Example:
         >>> strategy = PredictorStrategy("nasbench201", initial=5)
@@ -70,6 +74,8 @@ class PredictorStrategy(Strategy):
         sizes = {"initial": initial, "refit_every": refit_every, "candidates": candidates, "parents": parents}
         for name, value in sizes.items():
             check_at_least(name, value, 1)
+        if not math.isfinite(exploration):
+            raise ValueError(f"Expected `exploration` to be a finite number but got {exploration}")
         self.initial = initial
         self.refit_every = refit_every
         self.candidates = candidates
@@ -91,7 +97,7 @@ class PredictorStrategy(Strategy):
         return self.sample_new()
 
     def _is_fit_due(self) -> bool:
-        due = self.fitted + self.refit_every if self.fitted else self.initial
+        due = self.fitted + max(self.refit_every, self.fitted // 20) if self.fitted else self.initial
         scored = any(score is not None for score in self.scores.values())
         return len(self.scores) >= due and scored and self.space.size > 1
 
@@ -113,7 +119,7 @@ class PredictorStrategy(Strategy):
         drawn = [self.space.sample(self.generator) for _ in range(self.candidates // 2)]
         drawn += [self._mutate(parent) for parent in islice(cycle(parents), self.candidates - len(drawn))]
         distinct = {self.key(architecture): architecture for architecture in drawn}
-        return [architecture for architecture in distinct.values() if self.is_new(architecture)]
+        return [candidate for key, candidate in distinct.items() if self.repeats or key not in self._proposed]
 
     def _mutate(self, parent: Architecture) -> Architecture:
         mutant = self.space.mutate(parent, self.generator)

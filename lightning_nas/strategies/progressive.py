@@ -1,5 +1,6 @@
 """Progressive search from small cells to large ones (PNAS, Liu et al. 2018, arXiv 1712.00559)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from statistics import fmean
@@ -54,6 +55,9 @@ class ProgressiveStrategy(Strategy):
             smaller one was better; or of ``"any"`` level.
         seed: Seed of everything random.
 
+    Raises:
+        ValueError: If a setting is out of range, or the space is another, or has two cells or chosen outputs.
+
     Attributes:
         correlations: How well the predictor has ranked each level.
 
@@ -82,6 +86,8 @@ class ProgressiveStrategy(Strategy):
         super().__init__(space, seed=seed)
         check_at_least("beam", beam, 1)
         check_choice("winner", winner, ["last", "any"])
+        if failed_score is not None and not math.isfinite(failed_score):
+            raise ValueError(f"Expected `failed_score` to be a finite number or None but got {failed_score}")
         self.beam = beam
         self.failed_score = failed_score
         self.reorder = reorder

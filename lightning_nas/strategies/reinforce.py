@@ -16,6 +16,8 @@ from lightning_nas.spaces.registry import get_space
 from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
 
+LARGEST = 15  # power of ten above which a reward, squared by Adam, would leave single precision, and end all learning
+
 
 class ReinforceStrategy(Strategy):
     """Proposes what a controller draws, and teaches the controller by REINFORCE from the scores.
@@ -35,7 +37,9 @@ class ReinforceStrategy(Strategy):
         samples_per_update: Architectures whose gradients make one step of Adam, m.
         learning_rate: Of Adam; the paper's for images, 0.0006.
         baseline_decay: Decay of the moving average of rewards. The paper does not state it.
-        reward_power: The reward is the score to this power; the sign of the score is kept. The paper's is 3.
+        reward_power: The reward is the score to this power; the sign of the score is kept. The paper's is 3, for
+            accuracies; where scores are not bounded, such as negative losses, 1 keeps a single bad one from drowning
+            all others. A score whose reward would be above 1e15 in size counts as failed for the controller.
         failed_reward: Reward of an architecture whose evaluation failed; ``None`` leaves it out of the updates. It
             should be below all rewards: 0 is not where scores are below zero.
         entropy_weight: Weight of the controller's entropy in the reward; the paper has none.
@@ -79,6 +83,8 @@ class ReinforceStrategy(Strategy):
         check_at_least("samples_per_update", samples_per_update, 1)
         check_positive("learning_rate", learning_rate)
         check_positive("reward_power", reward_power)
+        if failed_reward is not None and not math.isfinite(failed_reward):
+            raise ValueError(f"Expected `failed_reward` to be a finite number or None but got {failed_reward}")
         self.samples_per_update = samples_per_update
         self.learning_rate = learning_rate
         self.reward_power = reward_power
@@ -95,13 +101,20 @@ class ReinforceStrategy(Strategy):
         self._draws: list[tuple[list[int], int]] = []  # those looked at, each with the number of its proposal
         self._numbers: dict[Architecture, int] = {}  # of the proposal of an architecture
 
+    @property
+    def first_space(self) -> SearchSpace:
+        """The space before any growth."""
+        return self._schedule[0]
+
     def space_of(self, architecture: Architecture) -> SearchSpace:
         """Return the space of a proposed architecture."""
         return self._spaces.get(architecture.space) or super().space_of(architecture)
 
     def reward(self, score: float | None) -> float | None:
         """Return the reward for a score, ``None`` if it does not count."""
-        return self.failed_reward if score is None else math.copysign(abs(score) ** self.reward_power, score)
+        if score is None or (score and self.reward_power * math.log10(abs(score)) > LARGEST):
+            return self.failed_reward
+        return math.copysign(abs(score) ** self.reward_power, score)
 
     @torch.inference_mode(False)
     def _propose(self) -> Architecture | None:
@@ -188,7 +201,6 @@ class ReinforceStrategy(Strategy):
         """Return everything that the future depends on, controller and optimizer among it."""
         return {
             **super().state_dict(),
-            "space": self._schedule[0].name,
             "present_space": self.space.name,
             "updates": self.updates,
             "controller": {name: tensor.clone() for name, tensor in self.controller.state_dict().items()},
@@ -203,9 +215,8 @@ class ReinforceStrategy(Strategy):
         """Go on from a state.
 
         Raises:
-            ValueError: If it is the state of another strategy, or of one on another space.
+            ValueError: If it is the state of another strategy, or of one on another space or with another ``growth``.
         """
-        self._enter(self._schedule[0])
         super().load_state_dict(state)
         self._enter(self._spaces[state["present_space"]])
         self.updates = state["updates"]
@@ -217,6 +228,11 @@ class ReinforceStrategy(Strategy):
         self._numbers = {}
         for proposal in self.proposals:
             self._numbers.setdefault(self.key(proposal.architecture), proposal.number)
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        super()._check_state(state)
+        if (present := state["present_space"]) not in self._spaces:
+            raise ValueError(f"Expected a state with spaces of {list(self._spaces)} but got one on {present!r}")
 
 
 def _schedule(growth: Mapping[int, SearchSpace | str]) -> dict[int, SearchSpace]:

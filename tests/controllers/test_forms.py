@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_nas.architecture import Decision
-from lightning_nas.controllers import LstmController, form_of, program_of
+from lightning_nas.controllers import LstmController, form_of, nas_settings, program_of
 from lightning_nas.controllers.forms import micro_program
 from lightning_nas.controllers.program import Anchor, Flags, Forget, Input, Operation, Program, Step
 from lightning_nas.spaces import DartsSpace, InputChoice, ModuleSpace, NasBench201Space
@@ -154,3 +154,11 @@ def test_the_weights_serve_a_deeper_space() -> None:
     deep.load_state_dict(shallow.state_dict())
     samples = deep.sample(3, torch.Generator().manual_seed(0))
     torch.testing.assert_close(deep.evaluate(samples.choices).log_prob, samples.log_prob)
+
+
+def test_flags_of_layers_that_are_no_skips() -> None:
+    decisions = [flag("layer0/norm"), flag("layer0/bias"), number("layer0/width", 8, 16), flag("layer1/norm")]
+    space = ListSpace(decisions)
+    assert form_of(space.decisions) == "other"
+    samples = LstmController(space, **nas_settings(space)).sample(3, torch.Generator().manual_seed(0))
+    assert samples.choices.shape == (3, 4)

@@ -1,4 +1,4 @@
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -185,6 +185,22 @@ def test_wrong_arguments() -> None:
         PredictorEnsemble(PNAS, "gru")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(ValueError, match="Expected `scores` to be at least 1 but got 0"):
         small().fit(tokens(ONE)[:0], torch.zeros(0))
+    with pytest.raises(ValueError, match="Expected `hidden` to be a whole number of at least 1 but got 0"):
+        PredictorEnsemble(PNAS, hidden=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": -1}, "Expected `epochs` to be at least 0"),
+        ({"full_batch": -1}, "Expected `full_batch` to be at least 0"),
+        ({"batch_size": 0}, "Expected `batch_size` to be at least 1"),
+        ({"learning_rate": 0.0}, "Expected `learning_rate` to be above 0"),
+    ],
+)
+def test_wrong_settings_of_the_fit(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Fitting(**settings)
 
 
 def test_the_default_is_the_ensemble_of_five_mlps_of_the_paper() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import torch
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.spaces import EnasMacroSpace, NasBench201Space
@@ -84,6 +85,43 @@ def test_a_space_that_is_not_registered() -> None:
     strategy.ask()
     loaded.load_state_dict(strategy.state_dict())
     assert loaded.ask() == strategy.ask()
+
+
+def test_a_loaded_strategy_knows_what_is_awaited_and_what_is_best() -> None:
+    strategy = Sequence([PLAIN, OTHER, cell(*["skip_connect"] * 6), cell(*["avg_pool_3x3"] * 6)])
+    first, second, third, fourth = strategy.ask(4)
+    for proposal, score in ((fourth, 1.0), (first, 1.0), (third, None)):
+        strategy.tell(proposal, score)
+    loaded = Sequence([])
+    loaded.load_state_dict(strategy.state_dict())
+    assert loaded.waiting == strategy.waiting == [second]
+    assert loaded.best == strategy.best == fourth.architecture
+    loaded.tell(second, 2.0)
+    assert loaded.waiting == []
+    assert loaded.best == OTHER
+    loaded.load_state_dict(strategy.state_dict())
+    assert loaded.best == fourth.architecture
+
+
+class Counting(NasBench201Space):
+    """Counts how often it samples, and how often it looks for equal architectures."""
+
+    def __init__(self) -> None:
+        self.sampled = self.compared = 0
+
+    def sample(self, generator: torch.Generator) -> Architecture:
+        self.sampled += 1
+        return super().sample(generator)
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        self.compared += 1
+        return super().canonical(architecture)
+
+
+def test_an_architecture_is_compared_once() -> None:
+    space = Counting()
+    assert len(RandomStrategy(space).ask(200)) == 200
+    assert space.compared == space.sampled > 200
 
 
 class Forgetful(RandomStrategy):

@@ -174,6 +174,13 @@ def test_a_space_that_is_used_up() -> None:
     assert strategy.ask() == []
 
 
+def test_a_single_architecture_has_no_mutants() -> None:
+    strategy = EvolutionStrategy(ListSpace([operation("one", ("a",))]), population=1)
+    (proposal,) = strategy.ask()
+    strategy.tell(proposal, 1.0)
+    assert strategy.ask() == []
+
+
 def test_where_all_neighbours_are_known_it_looks_elsewhere() -> None:
     """Two islands between which no mutation leads."""
 

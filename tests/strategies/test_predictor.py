@@ -220,6 +220,11 @@ def test_wrong_arguments(name: str) -> None:
         PredictorStrategy("nasbench201", **{name: 0})  # type: ignore[arg-type]  # all of these are whole numbers
 
 
+def test_exploration_is_a_number() -> None:
+    with pytest.raises(ValueError, match="Expected `exploration` to be a finite number but got nan"):
+        PredictorStrategy("nasbench201", exploration=float("nan"))
+
+
 def test_proposals_of_others_are_refused() -> None:
     strategy = small()
     with pytest.raises(ValueError, match="Expected a proposal that this strategy has made"):

@@ -339,6 +339,8 @@ def test_seeds_differ_and_repeat() -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="Expected `beam` to be at least 1 but got 0"):
         toy(beam=0)
+    with pytest.raises(ValueError, match="Expected `failed_score` to be a finite number or None but got nan"):
+        ProgressiveStrategy("nasnet?blocks=2", failed_score=float("nan"))
     with pytest.raises(ValueError, match=r"Expected `winner` to be one of \['last', 'any'\] but got 'first'"):
         toy(winner="first")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(ValueError, match="Expected `space` to be a NasnetSpace but got 'nasbench201'"):

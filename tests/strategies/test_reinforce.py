@@ -121,6 +121,20 @@ def test_reward(score: float | None, power: float, reward: float) -> None:  # na
     assert ReinforceStrategy("nasbench201", reward_power=power).reward(score) == pytest.approx(reward, abs=1e-9)
 
 
+@pytest.mark.parametrize("score", [-1e6, 1e300])
+def test_scores_that_would_end_all_learning_count_as_failed(score: float) -> None:
+    strategy = ReinforceStrategy("nasbench201", samples_per_update=4, failed_reward=-1.0)
+    assert strategy.reward(score) == -1.0
+    assert strategy.reward(-9e4) == pytest.approx(-7.29e14)
+    for proposal in strategy.ask(4):
+        strategy.tell(proposal, -9e4 if proposal.number else score)
+    before = strategy.controller.start.detach().clone()
+    tell(strategy, strategy.ask(4), lambda _: 0.5)
+    assert strategy.updates == 2
+    assert all(state["exp_avg_sq"].isfinite().all() for state in strategy.optimizer.state.values())
+    assert not torch.equal(strategy.controller.start, before)
+
+
 def test_the_gradient_is_that_of_the_expected_reward() -> None:
     """Weighted by their probabilities, the updates of all architectures add up to the exact gradient."""
     space = layered(2)
@@ -361,12 +375,29 @@ def test_growth_into_something_else(growth: dict[int, SearchSpace | str], messag
         ReinforceStrategy("enas_macro?layers=4", growth=growth)
 
 
+def test_a_state_of_another_growth_is_refused() -> None:
+    grown = ReinforceStrategy("enas_macro?layers=4", growth={1: "enas_macro?layers=6"})
+    grown.ask(2)
+    with pytest.raises(ValueError, match=r"Expected a state with spaces of .* but got one on 'enas_macro\?layers=6'"):
+        ReinforceStrategy("enas_macro?layers=4").load_state_dict(grown.state_dict())
+
+
+def test_a_refused_state_changes_nothing() -> None:
+    grown, same = (ReinforceStrategy("enas_macro?layers=4", growth={1: "enas_macro?layers=6"}) for _ in range(2))
+    assert grown.ask(2) == same.ask(2)
+    with pytest.raises(ValueError, match="Expected the state of a strategy"):
+        grown.load_state_dict(ReinforceStrategy("nasbench201").state_dict())
+    assert grown.space.name == "enas_macro?layers=6"
+    assert grown.ask(3) == same.ask(3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"samples_per_update": 0}, "Expected `samples_per_update` to be at least 1"),
         ({"learning_rate": 0.0}, "Expected `learning_rate` to be above 0"),
         ({"reward_power": 0.0}, "Expected `reward_power` to be above 0"),
+        ({"failed_reward": float("nan")}, "Expected `failed_reward` to be a finite number or None but got nan"),
         ({"baseline_decay": 1.0}, "Expected `decay` to be a share"),
     ],
 )
