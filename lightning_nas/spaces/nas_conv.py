@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_nas.architecture import Architecture, Decision, Value
 from lightning_nas.checks import check_at_least, check_choice
-from lightning_nas.spaces.base import SearchSpace
-from lightning_nas.spaces.decision_group import DecisionGroup
 from lightning_nas.spaces.graph import CellGraph
-from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.nas_conv_layer import IMAGE, NasConvLayer
 from lightning_nas.spaces.nas_conv_network import NasConvNetwork
 from lightning_nas.spaces.nas_conv_wiring import AcrossPools, NasConvWiring, Padding, thirds
 from lightning_nas.spaces.settings import Setting, space_name
+from lightning_nas.spaces.unshared_space import UnsharedSpace
 
 Variant = Literal["v1", "v2", "v3"]
 LAYERS: dict[Variant, int] = {"v1": 15, "v2": 20, "v3": 13}
@@ -30,7 +28,7 @@ STRIDES = (1, 2, 3)
 BLOCK = 3  # convolutions of a layer of v3
 
 
-class NasConvSpace(SearchSpace):
+class NasConvSpace(UnsharedSpace):
     """Whole networks, layer by layer: which layers before it a layer reads, its filters' height, width and number.
 
     A layer reads what its skips say, concatenated, and the image if they say nothing: only a skip makes it read the
@@ -116,11 +114,6 @@ class NasConvSpace(SearchSpace):
         """The choices of the numbers that are searched in every layer, by name."""
         strides = {"stride_height": STRIDES, "stride_width": STRIDES} if self.variant == "v2" else {}
         return {"height": self.kernels, "width": self.kernels, **strides, "filters": self.filters}
-
-    @property
-    def groups(self) -> tuple[DecisionGroup, ...]:
-        """None: there is no supernet."""
-        return ()
 
     def from_string(self, text: str, provenance: Mapping[str, Any] | None = None) -> Architecture:
         """Read per layer height, width, (strides,) and number of filters, then its skips as 0 or 1.
@@ -215,24 +208,6 @@ class NasConvSpace(SearchSpace):
     @property
     def _pools(self) -> tuple[int, ...]:
         return thirds(self.layers) if self.variant == "v3" else ()
-
-    def supernet(self, **scale: Any) -> nn.Module:
-        """Raise a ``ValueError``: in the paper every network is trained from scratch."""
-        self._has_no_supernet()
-
-    def discretize(self, weights: Mapping[str, Tensor]) -> Architecture:
-        """Raise a ``ValueError``: there is no supernet."""
-        self._has_no_supernet()
-
-    def mixtures(self, architecture: Architecture) -> dict[str, Mixture]:
-        """Raise a ``ValueError``: there is no supernet."""
-        self._has_no_supernet()
-
-    def _has_no_supernet(self) -> NoReturn:
-        raise ValueError(
-            f"Expected a space with a supernet but got {self.name!r}: its networks share no weights, each is trained "
-            "from scratch"
-        )
 
     def graph(self, architecture: Architecture) -> tuple[CellGraph, ...]:
         """Return one graph of all layers.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +11,14 @@ from lightning_nas.architecture import Architecture, Decision, Value
 from lightning_nas.checks import check_at_least, check_choice, check_fraction
 from lightning_nas.operations.nasnet import BUILDERS, PNAS_OPERATIONS
 from lightning_nas.spaces import nasnet_rows
-from lightning_nas.spaces.base import SearchSpace, pick
-from lightning_nas.spaces.decision_group import DecisionGroup
+from lightning_nas.spaces.base import pick
 from lightning_nas.spaces.genotype import CELLS, Genotype
 from lightning_nas.spaces.graph import CellGraph
-from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.nasnet_network import NasnetNetwork, NasnetScale
 from lightning_nas.spaces.nasnet_plan import Kind, Layout
 from lightning_nas.spaces.nasnet_wiring import OUTSIDE, Block, NasnetWiring, Pair
 from lightning_nas.spaces.settings import Setting, space_name
+from lightning_nas.spaces.unshared_space import UnsharedSpace
 
 Stem = Literal["cifar", "imagenet"]
 # Channels, cells per stage and classes of the papers' networks with one and two cells: PNASNet-5 and NASNet-A, "mobile"
@@ -32,7 +31,7 @@ PAPER: dict[tuple[str, Stem], tuple[int, int, int]] = {
 SMALLEST = {"cifar": 2, "imagenet": 8}  # channels that a factorised reduction can halve, in the first stem cell too
 
 
-class NasnetSpace(SearchSpace):
+class NasnetSpace(UnsharedSpace):
     """Cells of blocks, each of which adds two operations on two earlier states; cells are stacked to a network.
 
     States are numbered: 0 is what the cell before last put out, 1 what the last one did, ``k + 2`` is block ``k``. Both
@@ -111,11 +110,6 @@ class NasnetSpace(SearchSpace):
             yield from (Decision(f"{cell}/node{i}/operation{k}", self.operations, "operation") for k in range(2))
         for state in range(self.blocks + OUTSIDE if self.concat == "chosen" else 0):
             yield Decision(f"{cell}/output{state}", (False, True), "flag")
-
-    @property
-    def groups(self) -> tuple[DecisionGroup, ...]:
-        """None: there is no supernet."""
-        return ()
 
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
         """Return an architecture with another input or another operation in one place: AmoebaNet's mutations.
@@ -332,24 +326,6 @@ class NasnetSpace(SearchSpace):
             partial(nn.BatchNorm2d, eps=1e-3 if imagenet else 1e-5, momentum=norm_momentum),
             dropout=dropout,
             image_size=image_size if auxiliary else None,
-        )
-
-    def supernet(self, **scale: Any) -> nn.Module:
-        """Raise a ``ValueError``: in these papers every network is trained from scratch."""
-        self._has_no_supernet()
-
-    def discretize(self, weights: Mapping[str, Tensor]) -> Architecture:
-        """Raise a ``ValueError``: there is no supernet."""
-        self._has_no_supernet()
-
-    def mixtures(self, architecture: Architecture) -> dict[str, Mixture]:
-        """Raise a ``ValueError``: there is no supernet."""
-        self._has_no_supernet()
-
-    def _has_no_supernet(self) -> NoReturn:
-        raise ValueError(
-            f"Expected a space with a supernet but got {self.name!r}: its networks share no weights, each is trained "
-            "from scratch"
         )
 
     def graph(self, architecture: Architecture) -> tuple[CellGraph, ...]:
