@@ -237,11 +237,11 @@ def test_the_optimum_of_nasbench201() -> None:
     table = NasBench201Table(CSV)
     best = max(table.validation_accuracies)
     regrets = []
-    for seed in range(50):
+    for seed in range(20):  # 50 seeds: benchmarks/strategies_on_nasbench201.py
         strategy = PredictorStrategy(table.space, seed=seed)
         for _ in range(100):
             proposal = strategy.ask()[0]
             strategy.tell(proposal, table.look_up(proposal.architecture).validation)
         regrets.append(best - max(score for score in strategy.scores.values() if score is not None))
     assert median(regrets) == 0
-    assert sum(regret == 0 for regret in regrets) >= 35  # plain local search with restarts: 28
+    assert sum(regret == 0 for regret in regrets) >= 16  # plain local search with restarts: 11
