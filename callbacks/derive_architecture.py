@@ -10,12 +10,12 @@ from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least
-from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.costs import count_costs
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
 from lightning_nas.run_folder import run_folder
 from lightning_nas.seeding import fixed_seed
-from lightning_nas.spaces.inputs import as_inputs, example_named
+from lightning_nas.spaces.inputs import as_inputs
 
 
 class DeriveArchitecture(pl.Callback):
@@ -100,12 +100,7 @@ class DeriveArchitecture(pl.Callback):
         inputs = module.space.example if self.input_shape is None else as_inputs(self.input_shape)
         with fixed_seed(0):  # models of the user's may need real numbers to be built; the run's random state stays
             network = module.space_of(architecture).build(architecture, **self.scale)
-        costs = {}
-        if inputs is not None:
-            one = inputs.first()
-            with example_named("the first input of `input_shape`, or of the space's `example`,", inputs):
-                costs["derived/macs"] = count_multiply_adds(network, *one.positional, **one.named)
-        return {"derived/params": count_parameters(network), **costs}  # lazy layers have parameters after a pass only
+        return {f"derived/{name}": count for name, count in count_costs(network, inputs).items()}
 
     def _write(self, module: SearchModule, architecture: Architecture) -> None:
         architecture.save(self._folder / "architecture.json")

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_nas.modes import evaluating
 from lightning_nas.seeding import fixed_seed
-from lightning_nas.spaces.inputs import Inputs
+from lightning_nas.spaces.inputs import Inputs, example_named
 from lightning_nas.spaces.lazy import check_initialised
 
 T = TypeVar("T")
@@ -58,6 +58,24 @@ def count_multiply_adds(network: nn.Module, *inputs: object, **named: object) ->
         return int(counter.get_total_flops()) // 2
 
     return in_one_pass(count)
+
+
+def count_costs(network: nn.Module, example: Inputs | None = None) -> dict[str, int]:
+    """Return ``"params"`` and, with an example, ``"macs"`` of its first input: the costs that are logged.
+
+    Args:
+        network: Any network; layers without a shape get it from the example.
+        example: What the network takes.
+
+    Raises:
+        ValueError: If the network does not take the example.
+    """
+    macs = {}
+    if example is not None:
+        one = example.first()
+        with example_named("the first input of `input_shape`, or of the space's `example`,", example):
+            macs["macs"] = count_multiply_adds(network, *one.positional, **one.named)
+    return {"params": count_parameters(network), **macs}  # lazy layers have parameters after a pass only
 
 
 def in_one_pass(count: Callable[[Run], T]) -> T:

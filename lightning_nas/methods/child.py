@@ -3,28 +3,24 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_nas.architecture import Architecture
-from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.costs import count_costs
 from lightning_nas.methods.batches import batch_size
 from lightning_nas.methods.child_record import ChildRecord, Status
 from lightning_nas.methods.epoch_metrics import EpochMetrics
+from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
 from lightning_nas.modes import evaluating
 from lightning_nas.seeding import fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks.base import Task
-
-OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
-SchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 
 class Child:
@@ -193,9 +189,4 @@ def build_network(
     """
     with fixed_seed(seed):
         network = space.build(architecture, **scale)
-    costs = {"params": count_parameters(network)}
-    inputs = space.example if input_shape is None else as_inputs(input_shape)
-    if inputs is not None:
-        one = inputs.first()
-        costs["macs"] = count_multiply_adds(network, *one.positional, **one.named)
-    return network, costs
+    return network, count_costs(network, space.example if input_shape is None else as_inputs(input_shape))

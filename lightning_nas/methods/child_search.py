@@ -17,11 +17,12 @@ from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_positive
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batches import check_ordinary
-from lightning_nas.methods.child import Child, OptimizerCallable, SchedulerCallable, build_network
+from lightning_nas.methods.child import Child, build_network
 from lightning_nas.methods.child_files import ChildFiles, digest
 from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.epoch_metrics import EpochMetrics
 from lightning_nas.methods.ledger import is_hopeless
+from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
 from lightning_nas.methods.processes import gather, on_cpu
 from lightning_nas.methods.whole_data import check_whole_data
 from lightning_nas.run_folder import run_folder

@@ -1,6 +1,6 @@
 """DARTS (Liu, Simonyan, Yang 2018, arXiv 1806.09055)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -20,6 +20,7 @@ from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
 from lightning_nas.methods.batches import batch_size, split_streams
 from lightning_nas.methods.bilevel import SecondOrder, first_order
+from lightning_nas.methods.optimizers import OptimizerCallable
 from lightning_nas.methods.processes import mean_over_processes
 from lightning_nas.methods.schedules import cosine
 from lightning_nas.seeding import derive_seed, fixed_seed
@@ -28,7 +29,6 @@ from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.module_supernet import ModuleSupernet
 from lightning_nas.tasks.base import Network, Task
 
-OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 Order = Literal["first", "second"]
 Hessian = Literal["finite_difference", "exact"]
 UpdateOrder = Literal["alpha_first", "w_first"]

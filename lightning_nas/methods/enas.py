@@ -20,7 +20,6 @@ from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, batch_stati
 from lightning_nas.methods.batches import batch_size, split_streams
 from lightning_nas.methods.enas_parts import (
     ControllerName,
-    OptimizerCallable,
     as_list,
     controller_adam,
     learning,
@@ -30,6 +29,7 @@ from lightning_nas.methods.enas_parts import (
     warn_of_lost_batches,
     weights_sgd,
 )
+from lightning_nas.methods.optimizers import OptimizerCallable
 from lightning_nas.methods.processes import mean_over_processes
 from lightning_nas.methods.schedules import cosine_with_restarts
 from lightning_nas.seeding import derive_seed, fixed_seed, make_generator

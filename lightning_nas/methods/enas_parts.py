@@ -1,21 +1,20 @@
 """What an ``EnasModule`` is made of, by its preset."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, get_args
 
-from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam
 
 from lightning_nas.checks import check_choice
 from lightning_nas.controllers import Controller, LstmController, Reinforce, UniformController, form_of
 from lightning_nas.controllers.presets import Preset
 from lightning_nas.controllers.reinforce import BaselineOrder
+from lightning_nas.methods.optimizers import OptimizerCallable
 from lightning_nas.spaces.base import SearchSpace
 
-OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 ControllerName = Literal["lstm", "uniform"]
 
 

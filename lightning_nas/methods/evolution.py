@@ -48,7 +48,6 @@ class EvolutionModule(ChildSearchModule):
         **options: Any,
     ) -> None:
         strategy = EvolutionStrategy(space, population=population, sample=sample, repeats=repeats, seed=seed)
-        options["optimizer"] = options.get("optimizer") or partial(
-            SGD, lr=0.024, momentum=0.9, weight_decay=5e-4
-        )  # a config gives None
+        # not setdefault: a config gives None for what it leaves out
+        options["optimizer"] = options.get("optimizer") or partial(SGD, lr=0.024, momentum=0.9, weight_decay=5e-4)
         super().__init__(strategy, task, epochs_per_child=epochs_per_child, seed=seed, **options)

@@ -62,12 +62,11 @@ class NasModule(ChildSearchModule):
             growth=growth,
             seed=seed,
         )
+        # not setdefault: a config gives None for what it leaves out
         options["optimizer"] = options.get("optimizer") or partial(
             SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
-        )  # a config gives None
-        options["scheduler"] = options.get("scheduler") or partial(
-            _two_steps, epochs=epochs_per_child
-        )  # a config gives None
+        )
+        options["scheduler"] = options.get("scheduler") or partial(_two_steps, epochs=epochs_per_child)
         window = min(score_window, epochs_per_child)
         super().__init__(strategy, task, epochs_per_child=epochs_per_child, score_window=window, seed=seed, **options)
 

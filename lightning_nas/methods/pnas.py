@@ -46,9 +46,8 @@ class PnasModule(ChildSearchModule):
         **options: Any,
     ) -> None:
         strategy = ProgressiveStrategy(space, beam, predictor, seed=seed)
-        options["optimizer"] = options.get("optimizer") or partial(
-            SGD, lr=0.01, momentum=0.9, weight_decay=5e-4
-        )  # a config gives None
+        # not setdefault: a config gives None for what it leaves out
+        options["optimizer"] = options.get("optimizer") or partial(SGD, lr=0.01, momentum=0.9, weight_decay=5e-4)
         super().__init__(strategy, task, epochs_per_child=epochs_per_child, seed=seed, **options)
 
     def on_train_epoch_end(self) -> None:

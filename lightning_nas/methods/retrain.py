@@ -1,19 +1,20 @@
 """Training of a derived network from scratch."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from lightning_nas._lightning import MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_fraction, check_positive
 from lightning_nas.methods.base import TaskModule
 from lightning_nas.methods.batches import batch_size, check_ordinary
+from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
 from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
@@ -61,8 +62,8 @@ class RetrainModule(TaskModule):
         auxiliary: bool = True,
         drop_path: float = 0.2,
         grad_clip: float | None = 5.0,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        optimizer: OptimizerCallable | None = None,
+        scheduler: SchedulerCallable | None = None,
         seed: int = 0,
     ) -> None:
         if architecture is None:
