@@ -15,7 +15,7 @@ from lightning_nas.datamodules.image_set import Batch, ImageSet, pass_on
 from lightning_nas.datamodules.resumable_loader import ResumableLoader, training_loader
 from lightning_nas.datamodules.resumable_sampler import ResumableSampler
 from lightning_nas.datamodules.splitting import choose_indices, split_indices
-from lightning_nas.datamodules.training_place import TrainingPlace, epochs_done
+from lightning_nas.datamodules.training_place import TrainingPlace, epochs_done, needs_all_data
 from lightning_nas.seeding import derive_seed, make_generator
 
 Part = Literal["train", "val", "test"]
@@ -204,8 +204,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         generator = make_generator(self.seed, "eval")
         size = self.eval_batch_size or self.batch_size
         # Lightning gives each process a part, except where the sampler is a distributed one already
-        alone = getattr(getattr(self.trainer, "lightning_module", None), "trains_own_child", False)
-        sampler = ResumableSampler(images, shuffle=False) if alone else None
+        sampler = ResumableSampler(images, shuffle=False) if needs_all_data(self.trainer) else None
         return DataLoader(images, batch_size=size, sampler=sampler, generator=generator, **self._loader_options())
 
     def _loader_options(self) -> dict[str, Any]:

@@ -13,12 +13,16 @@ def epochs_done(trainer: pl.Trainer) -> int:
     return done
 
 
+def needs_all_data(trainer: pl.Trainer | None) -> bool:
+    """Return whether every process trains a network of its own (``trains_own_child`` of the module), on all data."""
+    return trainer is not None and getattr(trainer.lightning_module, "trains_own_child", False)
+
+
 @dataclass(frozen=True)
 class TrainingPlace:
     """Where the next training batch lies, for building loaders.
 
-    Where every process trains a network of its own (``trains_own_child`` of the module) each has all data: it is the
-    one process of a world of one.
+    Where every process needs all data, each is the one process of a world of one.
 
     The Trainer's counters are the only source. They are in every checkpoint, so loaders built from them go on exactly
     where an interrupted run stopped, without a state of their own.
@@ -35,8 +39,9 @@ class TrainingPlace:
         if trainer is None:
             return cls()
         epoch, batch = _resumed(trainer) if trainer.fit_loop.restarting else (epochs_done(trainer), 0)
-        alone = getattr(trainer.lightning_module, "trains_own_child", False)
-        return cls(epoch, batch) if alone else cls(epoch, batch, trainer.global_rank, trainer.world_size)
+        return (
+            cls(epoch, batch) if needs_all_data(trainer) else cls(epoch, batch, trainer.global_rank, trainer.world_size)
+        )
 
 
 def _resumed(trainer: pl.Trainer) -> tuple[int, int]:
