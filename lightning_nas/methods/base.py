@@ -103,6 +103,21 @@ class SearchModule(TaskModule, ABC):
             "lightning_nas": lightning_nas.__version__,
         }
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return how much each candidate weighs now, if the search knows: a table for each decision group, by name.
+
+        Tables are ``[rows, candidates]``, and every row sums to 1.
+        """
+        return {}
+
+    def candidates(self) -> dict[str, Architecture]:
+        """Return the architectures that were trained by themselves, by a name that stays theirs.
+
+        What was measured of each is in its ``metrics``: those of validation, and ``params`` and ``macs``. A search that
+        trains no network by itself has none: its candidate is what it derives.
+        """
+        return {}
+
     def mixtures_of(self, architecture: Architecture) -> dict[str, Mixture]:
         """Return the mixtures with which a supernet computes an architecture, on the module's device."""
         mixtures = self.space.mixtures(architecture)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from lightning_nas.architecture import Architecture
@@ -41,6 +41,11 @@ class ChildRecord:
     curve: tuple[float, ...] = ()
     error: str = ""
     search: str = ""
+
+    @property
+    def measured(self) -> Architecture:
+        """The architecture, with the metrics of the last epoch and the costs as its metrics."""
+        return replace(self.architecture, metrics={**self.metrics, **self.costs})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON data."""

@@ -149,6 +149,10 @@ class ChildSearchModule(SearchModule):
         best = self.strategy.best or self.space.sample(make_generator(self.seed, "first"))
         return Architecture(best.space, best.values, self.provenance(), best.metrics)
 
+    def candidates(self) -> dict[str, Architecture]:
+        """Return the children that were trained, by their numbers."""
+        return {f"child {child.number}": child.measured for child in self.ledger if child.score is not None}
+
     # --- how a round of children begins -------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:

@@ -284,6 +284,20 @@ class DartsModule(SearchModule):
         groups = (group.name for group in self.space.groups)
         return {name: Mixture(alpha.softmax(-1)) for name, alpha in zip(groups, alphas, strict=True)}
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return the softmax of the alphas."""
+        mixtures = self.mixtures(list(self.alphas.values()))
+        return {name: mixture.weights.detach() for name, mixture in mixtures.items()}
+
+    def architecture_loss(self, alphas: Sequence[Tensor], batch: Any) -> Tensor:
+        """Return the loss of a batch as a function of alphas, in the order of ``self.alphas``.
+
+        It is the one that they are trained on, without a budget. BatchNorm takes the statistics of the batch, and its
+        running statistics stay what they are.
+        """
+        with self._statistics(frozen=True):
+            return self.task.loss(self._network(alphas), batch)
+
     def derive(self) -> Architecture:
         """Return the discrete architecture of the current alphas, by the space's rule."""
         self._check_alphas()

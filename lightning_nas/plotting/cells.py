@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import accumulate, combinations, pairwise
 from math import inf
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -21,9 +19,9 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.text import Text
 
+from lightning_nas.plotting.save import DPI
 from lightning_nas.spaces.graph import CellGraph
 
-_DPI = 150
 _ROW_WIDTH = 11.5  # cells stand side by side up to this width: 9 pt text is then 9.8 px high in an image of 900 px
 _MARGIN, _GAP, _NODE_SIZE = 0.16, 0.11, 0.32  # inches, as all lengths below
 _LINE, _INK = "#8d99a8", "#1f2933"
@@ -88,31 +86,13 @@ def plot_cells(graphs: Sequence[CellGraph]) -> Figure:
     beside = sum(layout.width for layout in layouts) <= _ROW_WIDTH
     width = (sum if beside else max)(layout.width for layout in layouts)
     height = (max if beside else sum)(layout.height for layout in layouts)
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     left, top = 0.0, height
     for graph, layout in zip(graphs, layouts, strict=True):
         bounds = (left / width, (top - layout.height) / height, layout.width / width, layout.height / height)
         _draw(figure.add_axes(bounds, label=graph.name), graph.name, layout)
         left, top = (left + layout.width, top) if beside else (left, top - layout.height)
     return figure
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure so that the same drawing always gives the same bytes.
-
-    Args:
-        figure: The figure to write.
-        path: Where to, ending in ``.png`` or ``.svg``.
-
-    Raises:
-        ValueError: If the path has another suffix.
-    """
-    suffix = Path(path).suffix.lower()
-    metadata = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
-    if suffix not in metadata:
-        raise ValueError(f"Expected a path that ends in .png or .svg but got {str(path)!r}.")
-    with matplotlib.rc_context({"svg.hashsalt": "lightning-nas", "svg.fonttype": "path", "savefig.bbox": None}):
-        figure.savefig(path, format=suffix[1:], dpi=_DPI, metadata=metadata[suffix], facecolor=figure.get_facecolor())
 
 
 def to_dot(graphs: Sequence[CellGraph]) -> str:
@@ -287,7 +267,7 @@ def _spread(columns: _Columns, segments: _Segments, rows: Mapping[_Item, float])
 
 @cache
 def _text_width(text: str, font: FontProperties) -> float:
-    return _write(Figure(dpi=_DPI), (0, 0), text, fontproperties=font).get_window_extent().width / _DPI
+    return _write(Figure(dpi=DPI), (0, 0), text, fontproperties=font).get_window_extent().width / DPI
 
 
 def _draw(axes: Axes, title: str, layout: _Layout) -> None:
