@@ -1,0 +1,1 @@
+"""Runs of searches as they lie on disk."""
