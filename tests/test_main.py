@@ -208,5 +208,5 @@ def test_demo(tmp_path: Path) -> None:
     assert results["search"]["examples_seen"] == 4 * 718 + 6 * 1437  # warm-up counts the weights' half only
     assert results["search"]["seconds"] > 0
     assert f"{results['derived']['test_accuracy']:.2%}" in output
-    for name in ("architecture.json", "cells.png", "metrics.csv"):
+    for name in ("architecture.json", "cells.png", "metrics.csv", "pareto.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0

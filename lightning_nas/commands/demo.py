@@ -20,6 +20,9 @@ from lightning_nas.callbacks import DeriveArchitecture
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.datamodules import DigitsDataModule
 from lightning_nas.methods import DartsModule, RetrainModule
+from lightning_nas.objective import Objective
+from lightning_nas.pareto import non_dominated
+from lightning_nas.plotting import FrontPoints, plot_fronts, save_figure
 from lightning_nas.spaces import DartsSpace
 
 SPACE = DartsSpace(nodes=2)
@@ -88,13 +91,25 @@ def retrain(architecture: Architecture, output_dir: Path, seed: int) -> Result:
     return Result(accuracy, count_parameters(module.network), macs)
 
 
-def retrain_all(what: str, architectures: Sequence[Architecture], output_dir: Path, seed: int) -> Result:
-    """Retrain each of several architectures with a seed of its own; return the mean."""
+def retrain_all(what: str, architectures: Sequence[Architecture], output_dir: Path, seed: int) -> list[Result]:
+    """Retrain each of several architectures with a seed of its own."""
     results = []
     for number, architecture in enumerate(architectures):
         print(f"Training {what} from scratch for {RETRAIN_EPOCHS} epochs ({number + 1} of {REPEATS}) ...")
         results.append(retrain(architecture, output_dir, seed + number))
-    return mean(results)
+    return results
+
+
+def draw(found: Sequence[Result], random: Sequence[Result], path: Path) -> None:
+    """Draw the test errors of all trained networks over their sizes, and the front of them together."""
+    objectives = Objective("test/error"), Objective("params")
+    series = {"found by DARTS": found, "random": random}
+    points = {
+        name: [(1 - result.test_accuracy, result.params) for result in results] for name, results in series.items()
+    }
+    on_front = iter(non_dominated([point for values in points.values() for point in values]).tolist())
+    fronts = [FrontPoints(name, values, [next(on_front) for _ in values]) for name, values in points.items()]
+    save_figure(plot_fronts(fronts, objectives), path)
 
 
 def quieten() -> None:
@@ -122,17 +137,21 @@ def run_demo(output_dir: Path, seed: int) -> None:
     """Search, derive, retrain, compare with random architectures, and write the results.
 
     Args:
-        output_dir: Gets architecture.json, cells.png, cells.svg, history.json, metrics.csv and results.json.
+        output_dir: Gets architecture.json, cells.png, cells.svg, history.json, metrics.csv, pareto.png, results.json.
         seed: Seed of everything random.
     """
     quieten()
     output_dir.mkdir(parents=True, exist_ok=True)
     print(f"Searching a cell for {SEARCH_EPOCHS} epochs on handwritten digits (1,797 real 8x8 images) ...")
     architecture, cost = search(output_dir, seed)
-    derived = retrain_all("the found network", [architecture] * REPEATS, output_dir, seed)
+    found = retrain_all("the found network", [architecture] * REPEATS, output_dir, seed)
     generator = torch.Generator().manual_seed(seed)
     random = retrain_all("a random network", [SPACE.sample(generator) for _ in range(REPEATS)], output_dir, seed)
-    content = {"derived": vars(derived), "random_mean": vars(random), "search": cost}
+    draw(found, random, output_dir / "pareto.png")
+    content = {"derived": vars(mean(found)), "random_mean": vars(mean(random)), "search": cost}
     (output_dir / "results.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    print("\n" + table(derived, random, cost))
-    print(f"\nIn {output_dir}: architecture.json, cells.png (the found cells), metrics.csv (the search), results.json")
+    print("\n" + table(mean(found), mean(random), cost))
+    print(
+        f"\nIn {output_dir}: architecture.json, cells.png (the found cells), pareto.png (errors over sizes), "
+        "metrics.csv (the search), results.json"
+    )

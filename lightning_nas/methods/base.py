@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ from lightning_nas.seeding import derive_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.registry import get_space
+from lightning_nas.stopwatch import Stopwatch
 from lightning_nas.tasks.base import Evaluation, Task
 from lightning_nas.tasks.image_classification import ImageClassification
+from lightning_nas.tracking import describe_run, group_of, offer_names, withdraw_names
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 SKIPS = ("skip_connect", "skip", "identity")  # what spaces and users call it
@@ -33,6 +35,7 @@ class TaskModule(pl.LightningModule):
     """
 
     stages: tuple[str, ...] = ("train", "val")
+    job_type: ClassVar[str]
 
     def __init__(self, space: SearchSpace | str, task: Task | None, scale: Mapping[str, Any] | None, seed: int) -> None:
         super().__init__()
@@ -43,8 +46,34 @@ class TaskModule(pl.LightningModule):
         collections = (MetricCollection(dict(self.task.metrics()), prefix=f"{stage}/") for stage in self.stages)
         self.metrics = nn.ModuleList(collections)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a logger calls this run: the same keys for every method, as plain data."""
+        return {
+            "method": type(self).__name__,
+            "space": self.space.name,
+            "task": type(self.task).__name__,
+            "seed": self.seed,
+            "group": self.group,
+            "job_type": self.job_type,
+        }
+
+    @property
+    def group(self) -> str:
+        """What the run of a search and the run of training what it found have in common."""
+        return group_of(type(self).__name__, self.space.name, self.seed)
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Offer loggers a group and a job type; this is the first hook that a Trainer calls."""
+        offer_names(self.trainer, self.group, self.job_type)
+        return []
+
     def setup(self, stage: str) -> None:
-        """Check that the data has the classes that the task expects, where both say how many."""
+        """Tell loggers what this run is, and check that the data has the classes that the task expects."""
+        withdraw_names()
+        self._check_classes()
+        describe_run(self.trainer, self.identity())
+
+    def _check_classes(self) -> None:
         expected = getattr(self.task, "classes", None)
         classes = getattr(getattr(self.trainer, "datamodule", None), "classes", expected)
         if classes != expected:
@@ -79,11 +108,14 @@ class SearchModule(TaskModule, ABC):
         seed: Seed of everything random in the search: same seed, same architecture.
     """
 
+    job_type = "search"
     examples_seen: Tensor
 
     def __init__(self, space: SearchSpace | str, task: Task | None, scale: Mapping[str, Any] | None, seed: int) -> None:
         super().__init__(space, task, scale, seed)
         self.register_buffer("examples_seen", torch.zeros((), dtype=torch.int64))
+        self._watch = Stopwatch()
+        self._best: float | None = None  # of the objective so far, more is better
 
     @abstractmethod
     def derive(self) -> Architecture:
@@ -134,12 +166,49 @@ class SearchModule(TaskModule, ABC):
         first, *_ = self.space_of(architecture).graph(architecture)
         return float(sum(operation in SKIPS for _, _, operation in first.edges))
 
+    def on_train_start(self) -> None:
+        """Start to count the time of the devices."""
+        self._watch.start(self.trainer.world_size)
+
+    def on_train_end(self) -> None:
+        """Stop to count the time of the devices."""
+        self._watch.stop()
+
+    def log_search(self) -> None:
+        """Log what every search has: its cost so far, as papers count it, and the best it has seen."""
+        children, seconds, best = self.cost_and_best()
+        name, mode = self.task.objective
+        state = {"search/children": float(children), "search/examples_seen": float(self.examples_seen)}
+        if name.endswith("accuracy"):  # a callback that monitors it needs it from the first epoch on
+            state["search/best_error"] = 1.0 if best is None else 1.0 - best
+        elif best is not None:
+            state["search/best_score"] = best * (1 if mode == "max" else -1)
+        self.log_dict(state, prog_bar=True, sync_dist=True)  # equal everywhere; Lightning warns without it
+        self.log("search/device_hours", seconds / 3600, sync_dist=True)
+
+    def cost_and_best(self) -> tuple[int, float, float | None]:
+        """Return the number of children trained, the seconds that devices have worked, and the best objective so far.
+
+        More is better. A supernet trains no child; its best is that of its own validations.
+        """
+        name, mode = self.task.objective
+        if name in self.trainer.callback_metrics:
+            value = float(self.trainer.callback_metrics[name]) * (1 if mode == "max" else -1)
+            self._best = value if self._best is None else max(value, self._best)  # NaN is never better
+        return 0, self._watch.seconds, self._best
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the derived architecture to the checkpoint."""
+        """Add the derived architecture to the checkpoint, and what the search has cost so far."""
         checkpoint["architecture"] = self.derive().to_dict()
+        checkpoint["search"] = {"watch": self._watch.state_dict(), "best": self._best}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._watch.load_state_dict(checkpoint["search"]["watch"])
+        self._best = checkpoint["search"]["best"]
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Refuse Trainer flags that do not work with a search; this is the first hook that a Trainer calls."""
+        """Refuse Trainer flags that do not work with a search."""
         if self.trainer.precision not in PRECISIONS:
             raise MisconfigurationException(
                 f"Expected Trainer(precision=...) of {PRECISIONS} but got {self.trainer.precision!r}: what searches "
@@ -155,4 +224,4 @@ class SearchModule(TaskModule, ABC):
                 f"Expected a Trainer without `accumulate_grad_batches` but got {self.trainer.accumulate_grad_batches}: "
                 "a search steps two optimisers on every batch, use a larger batch size instead"
             )
-        return []
+        return super().configure_callbacks()

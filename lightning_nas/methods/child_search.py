@@ -297,7 +297,7 @@ class ChildSearchModule(SearchModule):
         self._skipped = max(self._skipped - 1, 0)
         if self._round and not self._skipped and all(ended for _, _, ended in parts):
             self._end_round([record for _, record, _ in parts if record is not None])
-        self._log_search()
+        self.log_search()
 
     def _end_epoch(self, child: Child) -> dict[str, float]:
         """End the epoch of this process's child; return its metrics."""
@@ -340,16 +340,11 @@ class ChildSearchModule(SearchModule):
         means = {name: _mean([summary[name] for summary in summaries if name in summary]) for name in names}
         self.log_dict(means, prog_bar=True, sync_dist=True)  # equal everywhere; Lightning warns without it
 
-    def _log_search(self) -> None:
-        state = {"search/children": float(len(self.ledger)), "search/examples_seen": float(self.examples_seen)}
+    def cost_and_best(self) -> tuple[int, float, float | None]:
+        """Return the number of children, the seconds that were spent on them, and the best score so far."""
         best = self.strategy.best
-        name, mode = self.task.objective
-        if name.endswith("accuracy"):  # a callback that monitors it needs it from the first epoch on
-            state["search/best_error"] = 1.0 if best is None else 1.0 - best.metrics["score"]
-        elif best is not None:
-            state["search/best_score"] = best.metrics["score"] * (1 if mode == "max" else -1)
-        self.log_dict(state, prog_bar=True, sync_dist=True)
-        self.log("search/device_hours", sum(child.seconds for child in self.ledger) / 3600, sync_dist=True)
+        seconds = sum(child.seconds for child in self.ledger)
+        return len(self.ledger), seconds, None if best is None else best.metrics["score"]
 
     # --- what a checkpoint holds --------------------------------------------------------------------------------------
 
@@ -377,6 +372,7 @@ class ChildSearchModule(SearchModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the records, and the children under way when they are next needed."""
+        super().on_load_checkpoint(checkpoint)
         self.ledger = [ChildRecord.from_dict(data) for data in checkpoint["children"]]
         self._files.paths = list(checkpoint["children_files"])
         self._running = {state["number"]: state for state in checkpoint["running"]}

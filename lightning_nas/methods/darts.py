@@ -142,6 +142,7 @@ class DartsModule(SearchModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another budget than that of the search: another architecture would be derived."""
+        super().on_load_checkpoint(checkpoint)
         if self._budget_settings != checkpoint.get("budget"):
             raise ValueError(
                 f"Expected the `budget` of the search, {checkpoint.get('budget')}, but got {self._budget_settings}; "
@@ -272,12 +273,12 @@ class DartsModule(SearchModule):
         state: dict[str, float | Tensor] = {
             "search/entropy": entropies.mean(),
             "search/skip_count": self.skip_count(self.derive()),
-            "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
         if self.budget is not None:
             state["search/cost"] = self.budget.cost(mixtures)
         self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
+        self.log_search()
 
     def mixtures(self, alphas: Sequence[Tensor]) -> dict[str, Mixture]:
         """Return the mixtures that alphas stand for, a softmax over the candidates of every row."""

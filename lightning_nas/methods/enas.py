@@ -161,6 +161,7 @@ class EnasModule(SearchModule):
 
     def on_train_start(self) -> None:
         """Forget the batches of a run that failed."""
+        super().on_train_start()
         self._held_out.clear()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -188,6 +189,7 @@ class EnasModule(SearchModule):
 
     def on_train_end(self) -> None:
         """Choose what is derived also when the last epoch was not finished."""
+        super().on_train_end()
         if self._held_out:
             self._choose()
 
@@ -297,10 +299,10 @@ class EnasModule(SearchModule):
         state: dict[str, float | Tensor] = {
             "search/skip_count": self.skip_count(self.derive()),
             "search/best_reward": self.best_reward,
-            "search/examples_seen": self.examples_seen.float(),
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
         self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
+        self.log_search()
 
     def _log_phase(self, state: dict[str, Tensor]) -> None:
         self.log_dict(state, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)

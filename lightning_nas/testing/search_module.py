@@ -75,6 +75,8 @@ class Recorder(pl.callbacks.Checkpoint):
             "architecture": pl_module.derive().to_dict(),
         }
         torch.save(state, self.folder / f"rank{trainer.global_rank}.pt")
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        (self.folder / f"logged{trainer.global_rank}.json").write_text(json.dumps(logged), encoding="utf-8")
 
 
 class SearchModuleContract(ABC):
@@ -139,6 +141,15 @@ class SearchModuleContract(ABC):
         before, after = self.module().state_dict(), self.final(straight)["module"]
         assert before.keys() == after.keys()
         assert any(not torch.equal(before[name], after[name]) for name in before)
+
+    def test_logs_its_cost_and_its_best(self, straight: Path) -> None:
+        """Under the names that all searches have, so that loggers can compare them."""
+        logged = json.loads((straight / "logged0.json").read_text(encoding="utf-8"))
+        assert logged["search/examples_seen"] == float(self.final(straight)["module"]["examples_seen"]) > 0
+        assert logged["search/device_hours"] > 0
+        assert "search/children" in logged
+        accuracy = self.module().task.objective[0].endswith("accuracy")
+        assert ("search/best_error" if accuracy else "search/best_score") in logged
 
     def test_same_seed_same_search(self, straight: Path, tmp_path: Path) -> None:
         """Bit for bit, whatever the global random state."""

@@ -416,7 +416,9 @@ def test_metrics() -> None:
     assert logged.keys() == {
         *("train/loss", "train/accuracy", "val/loss", "val/accuracy", "train/learning_rate"),
         *("search/entropy", "search/skip_count", "search/examples_seen"),
+        *("search/children", "search/best_error", "search/device_hours"),
     }
+    assert logged["search/best_error"] == pytest.approx(1 - logged["val/accuracy"])
 
     mixtures = {name: Mixture(alpha.softmax(1)) for name, alpha in module.alphas.items()}
 
