@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from lightning_nas.commands.demo import REPEATS, SPACE, quieten, retrain_all, search
+from lightning_nas.commands.demo import REPEATS, SPACE, mean, quieten, retrain_all, search
 
 
 def main() -> int:
@@ -29,12 +29,14 @@ def main() -> int:
             architecture, _ = search(Path(folder), seed)
             generator = torch.Generator().manual_seed(seed)
             others = [SPACE.sample(generator) for _ in range(REPEATS)]
-            found.append(retrain_all("the found network", [architecture] * REPEATS, Path(folder), seed).test_accuracy)
-            random.append(retrain_all("a random network", others, Path(folder), seed).test_accuracy)
+            found.append(
+                mean(retrain_all("the found network", [architecture] * REPEATS, Path(folder), seed)).test_accuracy
+            )
+            random.append(mean(retrain_all("a random network", others, Path(folder), seed)).test_accuracy)
     print(f"{'seed':>4} {'found':>8} {'random':>8}")
-    for seed, (ours, theirs) in enumerate(zip(found, random, strict=True)):
-        print(f"{seed:4} {ours:8.2%} {theirs:8.2%}")
-    wins = sum(ours > theirs for ours, theirs in zip(found, random, strict=True))
+    for seed, (one, other) in enumerate(zip(found, random, strict=True)):
+        print(f"{seed:4} {one:8.2%} {other:8.2%}")
+    wins = sum(one > other for one, other in zip(found, random, strict=True))
     print(
         f"mean {statistics.mean(found):8.2%} {statistics.mean(random):8.2%}   found is better in {wins} of {len(found)}"
     )

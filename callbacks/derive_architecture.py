@@ -8,14 +8,13 @@ from typing import Any
 
 from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.callbacks.model_costs import example_of, network_of
 from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least
 from lightning_nas.costs import count_costs
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
 from lightning_nas.run_folder import run_folder
-from lightning_nas.seeding import fixed_seed
-from lightning_nas.spaces.inputs import as_inputs
 
 
 class DeriveArchitecture(pl.Callback):
@@ -29,9 +28,9 @@ class DeriveArchitecture(pl.Callback):
         dirpath: Folder to write to; by default that of the logger's run, or else the Trainer's.
         every_n_epochs: Epochs from one derivation to the next.
         scale: Size of the network whose costs are logged, passed to ``space.build``; the paper's by default.
-        input_shape: Shape of one input, ``(channels, height, width)`` for images; by default the space's ``example``.
-            Without either, multiply-adds are not logged. They are those of one input: of an example that is a batch,
-            the first along the first dimension.
+        input_shape: Shape of one input, ``(channels, height, width)`` for images; by default the search's own, or the
+            space's ``example``. Without one, multiply-adds are not logged. They are those of one input: of an example
+            that is a batch, the first along the first dimension.
 
     Raises:
         ValueError: If ``every_n_epochs`` is not positive.
@@ -97,9 +96,7 @@ class DeriveArchitecture(pl.Callback):
 
     def costs(self, module: SearchModule, architecture: Architecture) -> dict[str, int]:
         """Return ``derived/params`` and, with an ``input_shape`` or an example of the space, ``derived/macs``."""
-        inputs = module.space.example if self.input_shape is None else as_inputs(self.input_shape)
-        with fixed_seed(0):  # models of the user's may need real numbers to be built; the run's random state stays
-            network = module.space_of(architecture).build(architecture, **self.scale)
+        network, inputs = network_of(module, architecture, self.scale), example_of(module, self.input_shape)
         return {f"derived/{name}": count for name, count in count_costs(network, inputs).items()}
 
     def _write(self, module: SearchModule, architecture: Architecture) -> None:

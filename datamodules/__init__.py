@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from lightning_nas.datamodules.digits_data_module import DigitsDataModule
     from lightning_nas.datamodules.image_data_module import ImageDataModule
     from lightning_nas.datamodules.image_folder_data_module import ImageFolderDataModule
+    from lightning_nas.datamodules.penn_treebank_data_module import PennTreebankDataModule
+    from lightning_nas.datamodules.pydoc_text_data_module import PydocTextDataModule
     from lightning_nas.datamodules.resumable_sampler import ResumableSampler
     from lightning_nas.datamodules.search_split import SearchSplit
+    from lightning_nas.datamodules.text_data_module import TextDataModule
+    from lightning_nas.datamodules.text_files_data_module import TextFilesDataModule
+    from lightning_nas.datamodules.vocabulary import Vocabulary
 
 __all__ = [
     "CIFAR10DataModule",
@@ -21,8 +26,13 @@ __all__ = [
     "DigitsDataModule",
     "ImageDataModule",
     "ImageFolderDataModule",
+    "PennTreebankDataModule",
+    "PydocTextDataModule",
     "ResumableSampler",
     "SearchSplit",
+    "TextDataModule",
+    "TextFilesDataModule",
+    "Vocabulary",
 ]
 
 _FILES = {
@@ -31,8 +41,13 @@ _FILES = {
     "DigitsDataModule": "digits_data_module",
     "ImageDataModule": "image_data_module",
     "ImageFolderDataModule": "image_folder_data_module",
+    "PennTreebankDataModule": "penn_treebank_data_module",
+    "PydocTextDataModule": "pydoc_text_data_module",
     "ResumableSampler": "resumable_sampler",
     "SearchSplit": "search_split",
+    "TextDataModule": "text_data_module",
+    "TextFilesDataModule": "text_files_data_module",
+    "Vocabulary": "vocabulary",
 }
 
 

@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_nas.architecture import Architecture, Decision
     from lightning_nas.budget import CostBudget
-    from lightning_nas.callbacks import DeriveArchitecture, DifferentiableSearch
+    from lightning_nas.callbacks import (
+        ArchitectureLog,
+        CostMeter,
+        DeriveArchitecture,
+        DifferentiableSearch,
+        HessianEigenvalue,
+        ParetoFront,
+        SkipCollapse,
+    )
     from lightning_nas.costs import count_multiply_adds, count_parameters, measure_latency
     from lightning_nas.datamodules import (
         CIFAR10DataModule,
         CIFAR100DataModule,
         DigitsDataModule,
         ImageFolderDataModule,
+        PennTreebankDataModule,
+        PydocTextDataModule,
         SearchSplit,
+        TextFilesDataModule,
     )
     from lightning_nas.methods import (
         ChildSearchModule,
@@ -29,6 +40,7 @@ if TYPE_CHECKING:
         RetrainModule,
         SearchModule,
     )
+    from lightning_nas.objective import Objective
     from lightning_nas.spaces import (
         DartsSpace,
         EnasMacroSpace,
@@ -46,21 +58,32 @@ if TYPE_CHECKING:
         get_space,
     )
     from lightning_nas.strategies import Proposal, Strategy
-    from lightning_nas.tasks import Classification, ImageClassification, Regression, Task
+    from lightning_nas.tasks import Classification, ImageClassification, LanguageModeling, Regression, Task
 
 __version__ = "0.1.0.dev0"
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "architecture": ("Architecture", "Decision"),
     "budget": ("CostBudget",),
-    "callbacks": ("DeriveArchitecture", "DifferentiableSearch"),
+    "callbacks": (
+        "ArchitectureLog",
+        "CostMeter",
+        "DeriveArchitecture",
+        "DifferentiableSearch",
+        "HessianEigenvalue",
+        "ParetoFront",
+        "SkipCollapse",
+    ),
     "costs": ("count_multiply_adds", "count_parameters", "measure_latency"),
     "datamodules": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
         "DigitsDataModule",
         "ImageFolderDataModule",
+        "PennTreebankDataModule",
+        "PydocTextDataModule",
         "SearchSplit",
+        "TextFilesDataModule",
     ),
     "methods": (
         "ChildSearchModule",
@@ -73,6 +96,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "RetrainModule",
         "SearchModule",
     ),
+    "objective": ("Objective",),
     "controllers": (),
     "predictors": (),
     "strategies": ("Proposal", "Strategy"),
@@ -93,18 +117,20 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "apply_architecture",
         "get_space",
     ),
-    "tasks": ("Classification", "ImageClassification", "Regression", "Task"),
+    "tasks": ("Classification", "ImageClassification", "LanguageModeling", "Regression", "Task"),
     "zoo": (),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Architecture",
+    "ArchitectureLog",
     "CIFAR10DataModule",
     "CIFAR100DataModule",
     "ChildSearchModule",
     "Classification",
     "CostBudget",
+    "CostMeter",
     "DartsModule",
     "DartsSpace",
     "Decision",
@@ -115,18 +141,24 @@ __all__ = [
     "EnasMicroSpace",
     "EnasModule",
     "EvolutionModule",
+    "HessianEigenvalue",
     "ImageClassification",
     "ImageFolderDataModule",
     "InputChoice",
+    "LanguageModeling",
     "Mixture",
     "ModuleSpace",
     "NasBench201Space",
     "NasConvSpace",
     "NasModule",
     "NasnetSpace",
+    "Objective",
     "OpChoice",
+    "ParetoFront",
+    "PennTreebankDataModule",
     "PnasModule",
     "Proposal",
+    "PydocTextDataModule",
     "RandomSearchModule",
     "Regression",
     "RepeatChoice",
@@ -134,8 +166,10 @@ __all__ = [
     "SearchModule",
     "SearchSpace",
     "SearchSplit",
+    "SkipCollapse",
     "Strategy",
     "Task",
+    "TextFilesDataModule",
     "__version__",
     "apply_architecture",
     "count_multiply_adds",

@@ -1,16 +1,20 @@
-"""What loggers take besides numbers: figures, tables, scatter plots and files.
+"""What loggers take besides the metrics of a module: figures, tables, scatter plots and files.
 
 Every function takes the loggers of a Trainer and gives each what it can show: Weights & Biases all of it, TensorBoard
-figures and tables, MLflow figures, tables and files. Other loggers get nothing. Call them in the first process.
+figures and tables, MLflow figures, tables and files. Other loggers get numbers only. Call them in the first process.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Cell = str | float | int | None
+
+KINDS = ("WandbLogger", "TensorBoardLogger", "MLFlowLogger")
 
 
 def log_scalars(loggers: Iterable[Any], values: Mapping[str, float], step: int) -> None:
@@ -19,10 +23,10 @@ def log_scalars(loggers: Iterable[Any], values: Mapping[str, float], step: int) 
         logger.log_metrics(dict(values), step)
 
 
-def log_figure(loggers: Iterable[Any], name: str, figure: Figure, step: int) -> None:
+def log_figure(loggers: Iterable[Any], name: str, figure: "Figure", step: int) -> None:
     """Log a picture."""
     for logger in loggers:
-        match type(logger).__name__:
+        match kind_of(logger):
             case "WandbLogger":
                 import wandb
 
@@ -38,7 +42,7 @@ def log_table(
 ) -> None:
     """Log a table; each call replaces the one before."""
     for logger in loggers:
-        match type(logger).__name__:
+        match kind_of(logger):
             case "WandbLogger":
                 logger.log_metrics({name: _wandb_table(columns, rows)}, step)
             case "TensorBoardLogger":
@@ -59,7 +63,7 @@ def log_scatter(
 ) -> None:
     """Log a plot of two columns of a table that can be explored, which only Weights & Biases has."""
     for logger in loggers:
-        if type(logger).__name__ == "WandbLogger":
+        if kind_of(logger) == "WandbLogger":
             import wandb
 
             plot = wandb.plot.scatter(_wandb_table(columns, rows), x, y, title=name)
@@ -78,22 +82,28 @@ def log_file(
 
     Args:
         loggers: The loggers of a Trainer.
-        name: Name of the artifact.
+        name: Name of the artifact; what Weights & Biases does not allow in it becomes a dash there.
         kind: What it is, such as ``"architecture"``.
         path: The file.
-        metadata: Plain data about it.
-        aliases: Other names of this version.
+        metadata: Plain data about it, for Weights & Biases.
+        aliases: Other names of this version, for Weights & Biases.
     """
     for logger in loggers:
-        match type(logger).__name__:
+        match kind_of(logger):
             case "WandbLogger":
                 import wandb
 
-                artifact = wandb.Artifact(name, kind, metadata=dict(metadata or {}))
+                artifact = wandb.Artifact(re.sub(r"[^a-zA-Z0-9_.-]", "-", name), kind, metadata=dict(metadata or {}))
                 artifact.add_file(str(path))
                 logger.experiment.log_artifact(artifact, aliases=["latest", *aliases])
             case "MLFlowLogger":
                 logger.experiment.log_artifact(logger.run_id, str(path), f"{kind}/{name}")
+
+
+def kind_of(logger: object) -> str:
+    """Return which of the loggers it is, or is derived from: those of both Lightning packages have the same names."""
+    names = (base.__name__ for base in type(logger).__mro__)
+    return next((name for name in names if name in KINDS), "")
 
 
 def _wandb_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Any:
@@ -105,4 +115,8 @@ def _wandb_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Any:
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join("" if cell is None else str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
+
+
+def _escaped(cell: Cell) -> str:
+    return "" if cell is None else str(cell).replace("|", r"\|").replace("\n", " ")

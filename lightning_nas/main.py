@@ -41,6 +41,18 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--budget", type=int, default=300, help="number of architectures to look up")
     search.add_argument("--seed", type=int, default=0, help="seed of everything random")
     search.add_argument("--output-dir", type=Path, default=Path("lightning-nas-table"), help="gets architecture.json")
+    compare = commands.add_parser("compare", help="compare runs: a table, a page with charts, pictures; no network")
+    compare.add_argument(
+        "run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="a run's folder, or one that has runs"
+    )
+    compare.add_argument(
+        "--output-dir", type=Path, default=Path("lightning-nas-comparison"), help="gets comparison.html and pictures"
+    )
+    compare.add_argument("--literature", metavar="DATASET", help="show published results, too, e.g. of CIFAR-10")
+    workspace = commands.add_parser("workspace", help="make a page of Weights & Biases on which searches compare")
+    workspace.add_argument("--entity", required=True, help="the user or team that owns the project")
+    workspace.add_argument("--project", required=True)
+    workspace.add_argument("--json", type=Path, metavar="FILE", help="write to a file what would be sent; no network")
     return top
 
 
@@ -71,6 +83,14 @@ def main() -> int:
             run_search_table(
                 arguments.table, arguments.strategy, arguments.budget, arguments.seed, arguments.output_dir
             )
+        elif arguments.command == "compare":
+            from lightning_nas.commands.compare import run_compare
+
+            run_compare(arguments.run_dirs, arguments.output_dir, arguments.literature)
+        elif arguments.command == "workspace":
+            from lightning_nas.commands.workspace import run_workspace
+
+            run_workspace(arguments.entity, arguments.project, arguments.json)
         else:
             from lightning_nas.commands.cost import run_cost
 

@@ -1,5 +1,6 @@
 """What a search makes small or large."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -26,7 +27,7 @@ class Objective:
         reference: A value that every solution of interest improves on, for hypervolumes.
 
     Raises:
-        ValueError: If the mode is neither, or is not given and the name does not tell.
+        ValueError: If the mode is neither, or is not given and the name does not tell; or the reference is not finite.
 
     Example:
         >>> Objective("val/accuracy").mode
@@ -48,6 +49,8 @@ class Objective:
             object.__setattr__(self, "mode", kinds[0])
         if self.mode not in get_args(Mode):
             raise ValueError(f"Expected `mode` to be one of {get_args(Mode)} but got {self.mode!r}")
+        if self.reference is not None and not math.isfinite(self.reference):
+            raise ValueError(f"Expected `reference` to be a finite number but got {self.reference}")
 
     @property
     def sign(self) -> int:

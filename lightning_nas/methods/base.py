@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 import lightning_nas
 from lightning_nas._lightning import MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.methods.processes import gather, on_cpu
 from lightning_nas.seeding import derive_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
@@ -45,6 +46,7 @@ class TaskModule(pl.LightningModule):
         self.seed = seed
         collections = (MetricCollection(dict(self.task.metrics()), prefix=f"{stage}/") for stage in self.stages)
         self.metrics = nn.ModuleList(collections)
+        self._states: dict[str, Any] = {}  # where the network stood after the last batch of a stream
 
     def identity(self) -> dict[str, Any]:
         """Return what a logger calls this run: the same keys for every method, as plain data."""
@@ -86,6 +88,27 @@ class TaskModule(pl.LightningModule):
         """Seed torch for this batch, so that a resumed run draws what an uninterrupted one does."""
         torch.manual_seed(derive_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
         return None
+
+    def continued(self, stream: str, batch: Any, batch_idx: int) -> Any:
+        """Return a batch that goes on where the last one of its stream has ended, or begins with the epoch."""
+        if batch_idx == 0:
+            self._states.pop(stream, None)
+        return self.task.continue_from(batch, self._states.get(stream))
+
+    def carry(self, stream: str, evaluation: Evaluation) -> None:
+        """Keep where the network stands after a batch of a stream."""
+        if evaluation.state is not None:
+            self._states[stream] = evaluation.state
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add where the networks of all processes stand in what they read."""
+        if self._states:  # of all processes alike; others need no exchange
+            checkpoint["states"] = gather(on_cpu(self._states), self.trainer)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up where the network of this process stood."""
+        states = checkpoint.get("states", [])
+        self._states = states[self.global_rank] if self.global_rank < len(states) else {}
 
     def record(self, stage: str, evaluation: Evaluation, size: int) -> None:
         """Log the loss and the metrics of a batch as ``<stage>/...``, averaged over the epoch and all processes."""
@@ -199,11 +222,13 @@ class SearchModule(TaskModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the derived architecture to the checkpoint, and what the search has cost so far."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["architecture"] = self.derive().to_dict()
         checkpoint["search"] = {"watch": self._watch.state_dict(), "best": self._best}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
+        super().on_load_checkpoint(checkpoint)
         self._watch.load_state_dict(checkpoint["search"]["watch"])
         self._best = checkpoint["search"]["best"]
 

@@ -7,14 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from lightning_nas._lightning import MisconfigurationException
+from lightning_nas.tasks.text_batch import IGNORED, TextBatch
 
 
 def batch_size(batch: Any) -> int:
     """Return the number of examples of a batch: the length of the first tensor found in it, single numbers aside.
 
+    Of texts every token that is to be predicted is an example.
+
     Raises:
         TypeError: If there is no tensor in it.
     """
+    if isinstance(batch, TextBatch):
+        return int((batch.targets != IGNORED).sum())
     first = next(_tensors(batch), None)
     if first is None:
         raise TypeError(

@@ -8,14 +8,15 @@ Weights ``w`` minimise the training loss for given alphas; alphas minimise the v
 where ``w' = w - xi * (momentum * buffer + dL_train/dw + weight_decay * w)`` is the weight optimiser's next step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from lightning_nas.methods.precision import full_precision
 
 Loss = Callable[[], Tensor]
 Reduce = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -92,7 +93,7 @@ class SecondOrder:
         return self.reduce(total) if self.virtual_step == "local" else list(total)
 
     def _exact(self, training_loss: Loss, alphas: Sequence[Tensor], direction: list[Tensor]) -> list[Tensor]:
-        with _full_precision(direction[0].device.type):
+        with full_precision(direction[0].device.type):
             training = gradients(training_loss(), self.weights, create_graph=True)
             product = torch.stack([(g * v).sum() for g, v in zip(training, direction, strict=True)]).sum()
             return gradients(product, alphas)
@@ -103,7 +104,7 @@ class SecondOrder:
         norm = _norm(direction)
         epsilon = EPSILON / norm.clamp(min=torch.finfo(norm.dtype).tiny)
         sides = []
-        with _full_precision(norm.device.type):
+        with full_precision(norm.device.type):
             for sign in (1, -1):  # around w, not w'
                 self._write(torch._foreach_add(original, [sign * epsilon * v for v in direction]))
                 sides.append(gradients(training_loss(), alphas))
@@ -138,19 +139,3 @@ class SecondOrder:
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
     norms = torch.stack(list(torch._foreach_norm(list(tensors))))
     return torch.sqrt((norms * norms).sum())
-
-
-@contextmanager
-def _full_precision(device: str) -> Iterator[None]:
-    """Switch autocast and TF32 off: the finite difference's step is smaller than their rounding."""
-    known: Any = torch.backends  # its annotations lag behind
-    backends = (known.cuda.matmul, known.cudnn.conv, known.mkldnn.matmul, known.mkldnn.conv)
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        with torch.autocast(device, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision

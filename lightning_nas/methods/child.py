@@ -15,12 +15,13 @@ from lightning_nas.methods.batches import batch_size
 from lightning_nas.methods.child_record import ChildRecord, Status
 from lightning_nas.methods.epoch_metrics import EpochMetrics
 from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
+from lightning_nas.methods.schedules import scaled_rates
 from lightning_nas.modes import evaluating
 from lightning_nas.seeding import fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.proposal import Proposal
-from lightning_nas.tasks.base import Task
+from lightning_nas.tasks.base import Evaluation, Task
 
 
 class Child:
@@ -64,8 +65,8 @@ class Child:
         """Number of epochs that are over."""
         return len(self.curve)
 
-    def step(self, task: Task, batch: Any) -> None:
-        """Train on a batch.
+    def step(self, task: Task, batch: Any) -> Evaluation:
+        """Train on a batch; return what the network made of it before.
 
         Raises:
             FloatingPointError: If the loss is not finite.
@@ -75,17 +76,21 @@ class Child:
         evaluation = task.evaluate(self.network, batch)
         if not torch.isfinite(evaluation.loss):
             raise FloatingPointError(f"the loss was {float(evaluation.loss.detach())} in epoch {self.epoch}")
-        torch.autograd.backward(evaluation.loss)
+        torch.autograd.backward(evaluation.training_loss)
         if self.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.grad_clip)
-        self.optimizer.step()
+        with scaled_rates(self.optimizer, task.rate_factor(batch)):
+            self.optimizer.step()
         self.examples += batch_size(batch)
         self.epoch_metrics["train"].update(evaluation, batch_size(batch))
+        return evaluation
 
-    def validate(self, task: Task, batch: Any) -> None:
+    def validate(self, task: Task, batch: Any) -> Evaluation:
         """Validate on a batch."""
         with evaluating(self.network):
-            self.epoch_metrics["val"].update(task.evaluate(self.network, batch), batch_size(batch))
+            evaluation = task.evaluate(self.network, batch)
+        self.epoch_metrics["val"].update(evaluation, batch_size(batch))
+        return evaluation
 
     def summary(self) -> dict[str, float]:
         """Return the metrics of the epoch under way."""

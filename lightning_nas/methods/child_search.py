@@ -249,7 +249,7 @@ class ChildSearchModule(SearchModule):
         if self._child is None:
             return
         try:
-            self._child.step(self.task, batch)
+            self.carry("train", self._child.step(self.task, self.continued("train", batch, batch_idx)))
         except Exception as error:
             self._fail(error)
 
@@ -258,7 +258,7 @@ class ChildSearchModule(SearchModule):
         if self._child is None:
             return
         try:
-            self._child.validate(self.task, batch)
+            self.carry("val", self._child.validate(self.task, self.continued("val", batch, batch_idx)))
         except Exception as error:
             self._fail(error)
 

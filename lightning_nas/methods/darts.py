@@ -22,12 +22,12 @@ from lightning_nas.methods.batches import batch_size, split_streams
 from lightning_nas.methods.bilevel import SecondOrder, first_order
 from lightning_nas.methods.optimizers import OptimizerCallable
 from lightning_nas.methods.processes import mean_over_processes
-from lightning_nas.methods.schedules import cosine
+from lightning_nas.methods.schedules import cosine, scaled_rates
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.mixture import Mixture
 from lightning_nas.spaces.module_supernet import ModuleSupernet
-from lightning_nas.tasks.base import Network, Task
+from lightning_nas.tasks.base import Evaluation, Network, Task
 
 Order = Literal["first", "second"]
 Hessian = Literal["finite_difference", "exact"]
@@ -190,12 +190,15 @@ class DartsModule(SearchModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Step the alphas on the architecture batch and the weights on the weights batch."""
         weights_batch, architecture_batch = split_streams(batch)
+        weights_batch = self.continued("weights", weights_batch, batch_idx)
+        architecture_batch = self.continued("architecture", architecture_batch, batch_idx)
         searching = self.current_epoch >= self.warmup_epochs
-        if searching and self.update_order == "alpha_first":
-            self._alpha_step(weights_batch, architecture_batch)
-        self._weights_step(weights_batch)
-        if searching and self.update_order == "w_first":
-            self._alpha_step(weights_batch, architecture_batch)
+        with scaled_rates(self._optimizers()[0], self.task.rate_factor(weights_batch)):
+            if searching and self.update_order == "alpha_first":
+                self._alpha_step(weights_batch, architecture_batch)
+            self._weights_step(weights_batch)
+            if searching and self.update_order == "w_first":
+                self._alpha_step(weights_batch, architecture_batch)
         seen = batch_size(weights_batch) + (batch_size(architecture_batch) if searching else 0)
         self.examples_seen += self.trainer.world_size * seen
 
@@ -203,12 +206,13 @@ class DartsModule(SearchModule):
         optimizer = cast("list[LightningOptimizer]", self.optimizers())[0]
         evaluation = self.task.evaluate(self._network(list(self.alphas.values())), batch)
         optimizer.zero_grad()
-        self.manual_backward(evaluation.loss)
+        self.manual_backward(evaluation.training_loss)
         if self.grad_clip is not None:
             self.clip_gradients(optimizer.optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
         optimizer.step()
         torch.clear_autocast_cache()  # it would keep low-precision copies of the old weights for an alpha step
         self.record("train", evaluation, batch_size(batch))
+        self.carry("weights", evaluation)
 
     def _alpha_step(self, weights_batch: Any, architecture_batch: Any) -> None:
         # the bare optimiser: Lightning's global_step must count batches, not steps of two optimisers
@@ -229,13 +233,18 @@ class DartsModule(SearchModule):
         alphas = [alpha.detach().requires_grad_() for alpha in self.alphas.values()]
         seed = derive_seed(self.seed, "alpha step", self.global_step, self.global_rank)
 
-        def loss(batch: Any, *, frozen: bool) -> Tensor:
+        def evaluate(batch: Any, *, frozen: bool) -> Evaluation:
             # one seed for all passes, or the finite difference would measure the noise of dropout
             with fixed_seed(seed, self.device), self._statistics(frozen=frozen or self.bn_stats == "clean"):
-                return self.task.loss(self._network(alphas), batch)
+                return self.task.evaluate(self._network(alphas), batch)
+
+        def training_loss() -> Tensor:
+            return evaluate(weights_batch, frozen=False).loss
 
         def validation_loss(*, frozen: bool) -> Tensor:
-            value = loss(architecture_batch, frozen=frozen)
+            evaluation = evaluate(architecture_batch, frozen=frozen)
+            self.carry("architecture", evaluation)
+            value = evaluation.loss
             self._check_reached(value, alphas)
             return value if self.budget is None else value + self.budget.penalty(self.mixtures(alphas))
 
@@ -251,9 +260,7 @@ class DartsModule(SearchModule):
             mean,
         )
         # the look-ahead's own statistics are thrown away in the authors' code too
-        return second_order.gradient(
-            partial(loss, weights_batch, frozen=False), partial(validation_loss, frozen=True), alphas
-        )
+        return second_order.gradient(training_loss, partial(validation_loss, frozen=True), alphas)
 
     def _check_reached(self, loss: Tensor, alphas: Sequence[Tensor]) -> None:
         # at the first step only: later ones may skip a choice; small supernets of other spaces lack a kind of cell
@@ -263,8 +270,10 @@ class DartsModule(SearchModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate the supernet with the current mixture."""
+        batch = self.continued("val", batch, batch_idx)
         evaluation = self.task.evaluate(self._network(list(self.alphas.values())), batch)
         self.record("val", evaluation, batch_size(batch))
+        self.carry("val", evaluation)
 
     def on_train_epoch_end(self) -> None:
         """Log where the search stands."""

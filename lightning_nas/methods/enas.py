@@ -31,7 +31,7 @@ from lightning_nas.methods.enas_parts import (
 )
 from lightning_nas.methods.optimizers import OptimizerCallable
 from lightning_nas.methods.processes import mean_over_processes
-from lightning_nas.methods.schedules import cosine_with_restarts
+from lightning_nas.methods.schedules import cosine_with_restarts, scaled_rates
 from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.tasks.base import Evaluation, Task
@@ -179,7 +179,9 @@ class EnasModule(SearchModule):
         if batch_idx == 0:
             self._held_out.clear()
         self._held_out.append(architecture_batch)
-        self._weights_step(weights_batch, batch_idx)
+        weights_batch = self.continued("weights", weights_batch, batch_idx)
+        with scaled_rates(self._optimizers()[0], self.task.rate_factor(weights_batch)):
+            self._weights_step(weights_batch, batch_idx)
         self.examples_seen += self.trainer.world_size * batch_size(weights_batch)
         if self.trainer.is_last_batch:
             self._check_loss()
@@ -199,13 +201,14 @@ class EnasModule(SearchModule):
         evaluation = self._evaluate(architecture, batch)
         optimizer.zero_grad()
         # not manual_backward: DistributedDataParallel would wait for the weights of all other paths
-        torch.autograd.backward(evaluation.loss)
+        torch.autograd.backward(evaluation.training_loss)
         if self.trainer.world_size > 1:
             self._average_gradients()
         if self.grad_clip is not None:
             self.clip_gradients(optimizer.optimizer, gradient_clip_val=self.grad_clip, gradient_clip_algorithm="norm")
         optimizer.step()
         self.record("train", evaluation, batch_size(batch))
+        self.carry("weights", evaluation)
         self._train_loss = evaluation.loss.detach()
 
     def _check_loss(self) -> None:
@@ -292,7 +295,9 @@ class EnasModule(SearchModule):
         """Evaluate the shared weights on a fresh architecture."""
         (architecture,) = self.controller.architectures(self._draw(1, "validation", batch_idx))
         with batch_statistics(self.supernet, self._batch_norms):
-            self.record("val", self._evaluate(architecture, batch), batch_size(batch))
+            evaluation = self._evaluate(architecture, self.continued("val", batch, batch_idx))
+        self.record("val", evaluation, batch_size(batch))
+        self.carry("val", evaluation)
 
     def on_train_epoch_end(self) -> None:
         """Log where the search stands."""

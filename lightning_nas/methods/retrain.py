@@ -1,6 +1,6 @@
 """Training of a derived network from scratch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from lightning_nas.checks import check_fraction, check_positive
 from lightning_nas.methods.base import TaskModule
 from lightning_nas.methods.batches import batch_size, check_ordinary
 from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
+from lightning_nas.methods.schedules import scaled_rates
 from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
-from lightning_nas.tasks.base import Task
+from lightning_nas.tasks.base import Evaluation, Task
 from lightning_nas.tracking import GROUP_LENGTH, group_of
 from lightning_nas.zoo import find_architecture
 
@@ -124,6 +125,7 @@ class RetrainModule(TaskModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the probability of dropping a path for this epoch, and seed torch for this batch."""
         super().on_train_batch_start(batch, batch_idx)
+        self._rate_factor = self.task.rate_factor(batch)
         # at every batch: a run resumed in the middle of an epoch never gets to its start
         epochs = self.trainer.max_epochs or 0
         for module in self.network.modules():
@@ -134,17 +136,32 @@ class RetrainModule(TaskModule):
         """Run the network."""
         return self.network(*inputs, **named)
 
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step with the learning rate that the task wants for this batch."""
+        with scaled_rates(optimizer, self._rate_factor):
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         check_ordinary(batch)
-        evaluation = self.task.evaluate(self.network, batch)
-        self.record("train", evaluation, batch_size(batch))
-        return evaluation.loss
+        return self._evaluate("train", batch, batch_idx).training_loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate a batch."""
-        self.record("val", self.task.evaluate(self.network, batch), batch_size(batch))
+        self._evaluate("val", batch, batch_idx)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate a batch."""
-        self.record("test", self.task.evaluate(self.network, batch), batch_size(batch))
+        self._evaluate("test", batch, batch_idx)
+
+    def _evaluate(self, stage: str, batch: Any, batch_idx: int) -> Evaluation:
+        evaluation = self.task.evaluate(self.network, self.continued(stage, batch, batch_idx))
+        self.record(stage, evaluation, batch_size(batch))
+        self.carry(stage, evaluation)
+        return evaluation

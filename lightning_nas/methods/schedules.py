@@ -1,6 +1,10 @@
 """Learning rates as functions of the epoch: nothing about them needs to be saved."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch.optim import Optimizer
 
 
 def cosine(epoch: int, epochs: int, initial: float, final: float) -> float:
@@ -18,3 +22,16 @@ def cosine_with_restarts(epoch: int, first: int, initial: float, final: float) -
     while epoch >= first:
         epoch, first = epoch - first, 2 * first
     return cosine(epoch, first, initial, final)
+
+
+@contextmanager
+def scaled_rates(optimizer: Optimizer, factor: float) -> Iterator[None]:
+    """Multiply the learning rates of an optimiser for one step."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate

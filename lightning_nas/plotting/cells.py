@@ -4,7 +4,6 @@ The layout follows Sugiyama et al. (1981). Nodes stand in columns by depth, oper
 a line that passes a column gets a free row there. Lines bend only between columns, so nothing can cover a label.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,22 +18,14 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.text import Text
 
+from lightning_nas.plotting.networks import plot_network
+from lightning_nas.plotting.palette import INK, LINE, box_look
 from lightning_nas.plotting.save import DPI
 from lightning_nas.spaces.graph import CellGraph
 
 _ROW_WIDTH = 11.5  # cells stand side by side up to this width: 9 pt text is then 9.8 px high in an image of 900 px
+_LEGIBLE_WIDTH = 12.5  # a single graph that is wider is drawn as a column
 _MARGIN, _GAP, _NODE_SIZE = 0.16, 0.11, 0.32  # inches, as all lengths below
-_LINE, _INK = "#8d99a8", "#1f2933"
-_COLORS = {  # fill, border and text of nodes, then of operations: the first key found in the name decides
-    "input": ("#4a6fa5", "#4a6fa5", "#ffffff"),
-    "inner": ("#ffffff", "#52606d", _INK),
-    "output": ("#3e4c59", "#3e4c59", "#ffffff"),
-    "dil": ("#e9e1f7", "#a48bd3", _INK),
-    "conv": ("#dbeafb", "#7fb0e3", _INK),
-    "pool": ("#fdebcf", "#e5b15f", _INK),
-    "skip": ("#daf2e3", "#7cc498", _INK),
-    "": ("#eceff2", "#b4bdc7", _INK),
-}
 # The bundled font gives the same picture on every machine, whatever the user's matplotlib style says.
 _FONT = FontProperties(family="DejaVu Sans", size=9, math_fontfamily="dejavusans")
 _TITLE_FONT = FontProperties(family="DejaVu Sans", size=11, weight="bold", math_fontfamily="dejavusans")
@@ -71,6 +62,8 @@ def plot_cells(graphs: Sequence[CellGraph]) -> Figure:
     A graph whose first node has the graph's own name is a tree of decisions: what is on an edge was chosen for the node
     that the edge leads to, and stands behind it.
 
+    One graph that is too wide to be legible, such as a network of many layers, is drawn by ``plot_network``.
+
     Args:
         graphs: The cells, one panel each.
 
@@ -82,6 +75,8 @@ def plot_cells(graphs: Sequence[CellGraph]) -> Figure:
     """
     if not graphs:
         raise ValueError("Expected at least one cell to draw but got none.")
+    if len(graphs) == 1 and not _is_tree(graphs[0]) and _least_width(graphs[0]) > _LEGIBLE_WIDTH:
+        return plot_network(graphs[0])
     layouts = [_layout(graph) for graph in graphs]
     beside = sum(layout.width for layout in layouts) <= _ROW_WIDTH
     width = (sum if beside else max)(layout.width for layout in layouts)
@@ -93,38 +88,6 @@ def plot_cells(graphs: Sequence[CellGraph]) -> Figure:
         _draw(figure.add_axes(bounds, label=graph.name), graph.name, layout)
         left, top = (left + layout.width, top) if beside else (left, top - layout.height)
     return figure
-
-
-def to_dot(graphs: Sequence[CellGraph]) -> str:
-    """Write cells in the language of Graphviz, one cluster per cell.
-
-    Args:
-        graphs: The cells.
-
-    Returns:
-        The text of one ``digraph``.
-
-    Example:
-        >>> print(to_dot([CellGraph("normal", ("in", "out"), (("in", "out", "sep_conv_3x3"),))]))
-        digraph cells {
-          rankdir=LR; node [shape=box, style=rounded];
-          subgraph "cluster_0" {
-            label="normal";
-            "0/in" [label="in"];
-            "0/out" [label="out"];
-            "0/in" -> "0/out" [label="sep_conv_3x3"];
-          }
-        }
-    """
-    lines = ["digraph cells {", "  rankdir=LR; node [shape=box, style=rounded];"]
-    for index, graph in enumerate(graphs):
-        ids = {node: json.dumps(f"{index}/{node}") for node in graph.nodes}
-        lines += [f'  subgraph "cluster_{index}" {{', f"    label={json.dumps(graph.name)};"]
-        lines += [f"    {ids[node]} [label={json.dumps(node)}];" for node in graph.nodes]
-        for source, target, label in graph.edges:
-            lines += [f"    {ids[source]} -> {ids[target]}" + (f" [label={json.dumps(label)}];" if label else ";")]
-        lines += ["  }"]
-    return "\n".join([*lines, "}"])
 
 
 def _layout(graph: CellGraph) -> _Layout:
@@ -139,10 +102,25 @@ def _layout(graph: CellGraph) -> _Layout:
     rows = {item: row - top for item, row in rows.items()}
     spans = _spread(columns, segments, rows)
     width = max(spans[-1][1], _MARGIN + _text_width(graph.name, _TITLE_FONT)) + _MARGIN
-    folded = tuple((source, target, re.sub(r"^(.+)_(.+)$", r"\1\n\2", label)) for source, target, label in graph.edges)
+    folded = tuple((source, target, _fold(label)) for source, target, label in graph.edges)
     if spans[-1][1] + _MARGIN > _ROW_WIDTH and folded != graph.edges:
         return _layout(CellGraph(graph.name, graph.nodes, folded))
     return _Layout(rows, spans, segments, width, max(row + item.room / 2 for item, row in rows.items()) + _MARGIN)
+
+
+def _least_width(graph: CellGraph) -> float:
+    """Return a width that no layout is below, from the texts of every column alone."""
+    nodes = _nodes(graph)
+    texts = [(node.column, node.text) for node in nodes.values()]
+    texts += [(nodes[target].column - 1, _fold(label)) for _, target, label in graph.edges if label]
+    widths = {column: 0.0 for column, _ in texts}
+    for column, text in texts:
+        widths[column] = max(widths[column], _NODE_SIZE, _text_width(text, _FONT) + 0.15)
+    return sum(widths.values()) + 0.17 * (len(widths) - 1) + 2 * _MARGIN
+
+
+def _fold(label: str) -> str:
+    return re.sub(r"^(.+)_(.+)$", r"\1\n\2", label)
 
 
 def _is_tree(graph: CellGraph) -> bool:
@@ -273,14 +251,14 @@ def _text_width(text: str, font: FontProperties) -> float:
 def _draw(axes: Axes, title: str, layout: _Layout) -> None:
     axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
     axes.set_axis_off()
-    _write(axes, (_MARGIN, _MARGIN), title, fontproperties=_TITLE_FONT, color=_INK, va="top")
+    _write(axes, (_MARGIN, _MARGIN), title, fontproperties=_TITLE_FONT, color=INK, va="top")
     for source, target in layout.segments:
         _draw_segment(axes, layout, source, target)
     for item, row in layout.rows.items():
         if item.kind != "bend":
             _draw_box(axes, layout, item)
         elif [source for source, _ in layout.segments].count(item) > 1:  # a line branches
-            axes.add_artist(Circle((layout.spans[item.column][1], row), 0.028, facecolor=_LINE, linewidth=0, zorder=2))
+            axes.add_artist(Circle((layout.spans[item.column][1], row), 0.028, facecolor=LINE, linewidth=0, zorder=2))
 
 
 def _draw_segment(axes: Axes, layout: _Layout, source: _Item, target: _Item) -> None:
@@ -289,13 +267,13 @@ def _draw_segment(axes: Axes, layout: _Layout, source: _Item, target: _Item) -> 
     points = [(start if source.kind == "bend" else x, y), (x, y), ((x + end) / 2, y), ((x + end) / 2, row), (end, row)]
     path = Curve(points, [Curve.MOVETO, Curve.LINETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4])
     head = "-" if target.kind in ("bend", "operation") else "-|>,head_length=3.5,head_width=1.7"
-    axes.add_artist(FancyArrowPatch(path=path, arrowstyle=head, color=_LINE, linewidth=1.2, zorder=1))
+    axes.add_artist(FancyArrowPatch(path=path, arrowstyle=head, color=LINE, linewidth=1.2, zorder=1))
 
 
 def _draw_box(axes: Axes, layout: _Layout, item: _Item) -> None:
     (left, right), row, height = layout.spans[item.column], layout.rows[item], item.room - _GAP
     name = item.text if item.kind == "operation" else item.kind
-    fill, border, ink = next(colors for key, colors in _COLORS.items() if key in name)
+    fill, border, ink = box_look(name)
     style = f"round,pad=0,rounding_size={0.125 if item.kind == 'operation' else 0.08}"
     corner, center = (left, row - height / 2), ((left + right) / 2, row)
     axes.add_artist(FancyBboxPatch(corner, right - left, height, boxstyle=style, fc=fill, ec=border, lw=1, zorder=3))

@@ -5,6 +5,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from lightning_nas.plotting.style import own_style
+
 DPI = 150
 
 
@@ -22,5 +24,5 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     metadata = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
     if suffix not in metadata:
         raise ValueError(f"Expected a path that ends in .png or .svg but got {str(path)!r}.")
-    with matplotlib.rc_context({"svg.hashsalt": "lightning-nas", "svg.fonttype": "path", "savefig.bbox": None}):
+    with own_style(), matplotlib.rc_context({"svg.hashsalt": "lightning-nas"}):
         figure.savefig(path, format=suffix[1:], dpi=DPI, metadata=metadata[suffix], facecolor=figure.get_facecolor())

@@ -11,11 +11,22 @@ Network = Callable[..., Any]
 
 
 class Evaluation(NamedTuple):
-    """Loss of a batch (a scalar tensor), and what its metrics compare."""
+    """Loss of a batch (a scalar tensor), and what its metrics compare.
+
+    ``penalty`` is added to the loss where weights are trained. ``state`` is where the network stands after the batch,
+    for batches that continue each other.
+    """
 
     loss: Tensor
     predictions: Tensor
     targets: Tensor
+    penalty: Tensor | None = None
+    state: Any = None
+
+    @property
+    def training_loss(self) -> Tensor:
+        """What weights are trained on."""
+        return self.loss if self.penalty is None else self.loss + self.penalty
 
 
 class Task(ABC):
@@ -43,6 +54,14 @@ class Task(ABC):
         value: Tensor = metric(evaluation.predictions, evaluation.targets)
         return value if mode == "max" else -value
 
+    def continue_from(self, batch: Any, state: Any) -> Any:
+        """Return a batch that begins where another one has ended, in its ``Evaluation.state``; ``None`` is a start."""
+        return batch
+
+    def rate_factor(self, batch: Any) -> float:
+        """Return what learning rates are multiplied by for a batch."""
+        return 1.0
+
     def loss(self, network: Network, batch: Any) -> Tensor:
-        """Return the loss of a batch, a scalar tensor."""
+        """Return the loss of a batch without a penalty, a scalar tensor."""
         return self.evaluate(network, batch).loss

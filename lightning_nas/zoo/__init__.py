@@ -1,4 +1,4 @@
-"""Published architectures."""
+"""Published architectures and results."""
 
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from lightning_nas.zoo.enas_macro import ENAS_MACRO
 from lightning_nas.zoo.enas_micro import ENAS_MICRO
 from lightning_nas.zoo.nas_conv import NAS_V1
 from lightning_nas.zoo.nasnet import AMOEBANET_A, NASNET_A, PNASNET_5
+from lightning_nas.zoo.published_result import PublishedResult
+from lightning_nas.zoo.results import published_results
 
 ARCHITECTURES: dict[str, Architecture] = {
     "DARTS_V1": DARTS_V1,
@@ -69,5 +71,7 @@ __all__ = [
     "PNASNET_5",
     "AmoebaNet",
     "NASNet",
+    "PublishedResult",
     "find_architecture",
+    "published_results",
 ]

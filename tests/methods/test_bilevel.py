@@ -599,7 +599,7 @@ def test_two_ranks(
 ) -> None:
     """Two threads stand for two processes: ``reduce`` waits for the other and takes the mean."""
     # precision is a setting of the process: the threads would put back each other's
-    monkeypatch.setattr("lightning_nas.methods.bilevel._full_precision", lambda device: nullcontext())
+    monkeypatch.setattr("lightning_nas.methods.bilevel.full_precision", lambda device: nullcontext())
     barrier = Barrier(2, timeout=30)
     posted: dict[int, list[Tensor]] = {}
     found: dict[int, list[Tensor]] = {}
