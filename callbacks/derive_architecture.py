@@ -12,6 +12,7 @@ from lightning_nas.callbacks.model_costs import example_of, network_of
 from lightning_nas.callbacks.validation_metrics import validation_metrics
 from lightning_nas.checks import check_at_least
 from lightning_nas.costs import count_costs
+from lightning_nas.loggers import log_scalars
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.plotting import plot_cells, save_figure
 from lightning_nas.run_folder import run_folder
@@ -80,15 +81,21 @@ class DeriveArchitecture(pl.Callback):
             self._record(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Derive and write the last architecture, if its epoch was not asked for."""
-        if not self.history or self.history[-1]["epoch"] < trainer.current_epoch - 1:
-            self._record(trainer, pl_module, epoch=trainer.current_epoch - 1)
+        """Derive and write the last architecture, if its epoch was not asked for or a child has ended since."""
+        last = trainer.current_epoch - 1
+        if not self.history or self.history[-1]["epoch"] < last or _trains_children(pl_module):
+            self._record(trainer, pl_module, epoch=last)
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int | None = None) -> None:
         assert isinstance(pl_module, SearchModule)
-        architecture = replace(pl_module.derive(), metrics=validation_metrics(trainer.callback_metrics))
+        architecture, metrics = pl_module.derive(), validation_metrics(trainer.callback_metrics)
+        if not _trains_children(pl_module):  # or they are those of the child under way
+            architecture = replace(architecture, metrics=metrics)
+        costs = {name: float(value) for name, value in self.costs(pl_module, architecture).items()}
         if epoch is None:
-            pl_module.log_dict({name: float(value) for name, value in self.costs(pl_module, architecture).items()})
+            pl_module.log_dict(costs)
+        else:
+            log_scalars(trainer.loggers, costs, trainer.global_step)
         entry = {"epoch": trainer.current_epoch if epoch is None else epoch, "architecture": architecture.to_dict()}
         self.history = [earlier for earlier in self.history if earlier["epoch"] < entry["epoch"]] + [entry]
         if trainer.is_global_zero:
@@ -105,3 +112,7 @@ class DeriveArchitecture(pl.Callback):
         save_figure(figure, self._folder / "cells.png")
         save_figure(figure, self._folder / "cells.svg")
         (self._folder / "history.json").write_text(json.dumps(self.history, indent=1) + "\n", encoding="utf-8")
+
+
+def _trains_children(module: pl.LightningModule) -> bool:
+    return getattr(module, "trains_own_child", False)

@@ -152,6 +152,7 @@ class SearchModule(TaskModule, ABC):
         """Return where an architecture derived now comes from, as plain data."""
         return {
             "method": type(self).__name__,
+            "group": self.group,
             "seed": self.seed,
             "epoch": self.current_epoch,
             "examples_seen": int(self.examples_seen),

@@ -241,7 +241,8 @@ class EnasModule(SearchModule):
             means.append(rewards.mean())
             entropies.append(samples.entropy.detach().mean())
         if means:
-            reward, entropy = torch.stack(means).mean(), torch.stack(entropies).mean()
+            reward = torch.stack(means).mean()
+            entropy = torch.stack(entropies).mean() / len(self.space.decisions)  # as DARTS: the mean over the rows
             baseline = self.reinforce.baseline
             self._log_phase({"search/reward": reward, "search/entropy": entropy, "search/baseline": baseline})
 

@@ -20,7 +20,7 @@ from lightning_nas.operations.drop_path import DropPath
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.tasks.base import Evaluation, Task
-from lightning_nas.tracking import GROUP_LENGTH, group_of
+from lightning_nas.tracking import GROUP_LENGTH
 from lightning_nas.zoo import find_architecture
 
 
@@ -95,9 +95,7 @@ class RetrainModule(TaskModule):
     def group(self) -> str:
         """The group of the search that has found the architecture, or where a published one comes from."""
         where = self.architecture.provenance
-        if "method" in where and "seed" in where:
-            return group_of(where["method"], self.architecture.space, where["seed"])
-        return str(where.get("source", self.architecture.space))[:GROUP_LENGTH]
+        return str(where.get("group", where.get("source", self.architecture.space)))[:GROUP_LENGTH]
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, stepped each epoch."""

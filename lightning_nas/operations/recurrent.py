@@ -47,6 +47,19 @@ class Term(NamedTuple):
     weight: Tensor | None = None
 
 
+def single_term(activation: Activation, weight: Tensor, like: Tensor) -> Term:
+    """Return a term; a weight that is one and gets no gradient is left out, so that nothing is multiplied by it.
+
+    Args:
+        activation: The activation.
+        weight: A single number.
+        like: Gives device and precision.
+    """
+    if not weight.requires_grad and float(weight) == 1:
+        return Term(activation)
+    return Term(activation, weight.to(like))
+
+
 class Edge(NamedTuple):
     """What a node makes of an earlier state.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,23 +39,35 @@ def write_labels(axes: Axes, labels: Iterable[Label], points: NDArray[np.float64
     for label in labels:
         own = axes.transData.transform(label.point)
         others = places[np.abs(places - own).max(axis=1) > 1]
-        for x, y in _PLACES:
-            written = _write(axes, label, (x * corner[0], y * corner[1]))
-            box = written.get_window_extent()
+        written = _write(axes, label)
+        for x, y in ((x * corner[0], y * corner[1]) for x, y in _PLACES):
+            box = _box(written.get_window_extent(), own, (x, y), axes.figure.dpi / 72)
             free = not box.count_overlaps(taken) and not box.padded(10).count_contains(others)
             if free and _within(axes.bbox.padded(-2), box):
+                written.set(position=_offset(x, y), ha=_ALIGNMENT[0][x], va=_ALIGNMENT[1][y])
                 taken.append(box.padded(2))
                 break
+        else:
             written.remove()
 
 
-def _write(axes: Axes, label: Label, place: tuple[int, int]) -> Annotation:
+def _write(axes: Axes, label: Label) -> Annotation:
     text = label.text if len(label.text) <= _LONGEST else f"{label.text[: _LONGEST - 1].rstrip()}…"
-    offset = (7 * place[0], 4 * place[1] if place[0] else 7 * place[1])
-    style: dict[str, Any] = {"ha": _ALIGNMENT[0][place[0]], "va": _ALIGNMENT[1][place[1]], "color": label.color}
-    note = axes.annotate(text, label.point, offset, textcoords="offset points", zorder=5, **style)
+    note = axes.annotate(text, label.point, (0, 0), textcoords="offset points", zorder=5, color=label.color)
     note.set_in_layout(False)
     return note
+
+
+def _offset(x: int, y: int) -> tuple[float, float]:
+    """Return how far a text stands from its point, in points."""
+    return 7.0 * x, (4.0 if x else 7.0) * y
+
+
+def _box(size: Bbox, point: NDArray[np.float64], place: tuple[int, int], scale: float) -> Bbox:
+    """Return where a text would stand: asking matplotlib for every place takes too long."""
+    lengths = np.array([size.width, size.height])
+    corner = point + np.multiply(_offset(*place), scale) + lengths * (np.sign(place) - 1) / 2
+    return Bbox([corner, corner + lengths])
 
 
 def _line_boxes(axes: Axes) -> list[Bbox]:

@@ -151,3 +151,11 @@ def _shapes(state: object) -> object:
     if isinstance(state, Tensor):
         return tuple(state.shape)
     return [_shapes(item) for item in state] if isinstance(state, tuple | list) else state
+
+
+def inherit(network: LanguageModel, supernet: nn.Module) -> LanguageModel:
+    """Give a network copies of the tensors of equal names of a supernet, in its precision and on its device."""
+    network.to(next(supernet.parameters()))
+    source = supernet.state_dict()
+    network.load_state_dict({name: source[name] for name in network.state_dict()})
+    return network

@@ -1,3 +1,4 @@
+import csv
 import json
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightning_nas import (
     DigitsDataModule,
     ModuleSpace,
     OpChoice,
+    RandomSearchModule,
     Regression,
     RetrainModule,
 )
@@ -21,6 +23,7 @@ from lightning_nas._lightning import pl
 from lightning_nas.costs import count_multiply_adds, count_parameters
 
 SCALE = {"channels": 4, "layers": 3, "in_channels": 1}
+CHILD = {"channels": 4, "cells": 1, "in_channels": 1}
 SILENT: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 pytestmark = [
@@ -159,3 +162,21 @@ def test_writes_to_the_folder_of_the_loggers_run(tmp_path: Path, monkeypatch: py
     trainer.fit(make_module(), datamodule=DigitsDataModule(search=True, batch_size=16, max_train_images=32))
     logger.experiment.finish()
     assert Architecture.load(tmp_path / "nas" / "run1" / "architecture.json").space == "darts?nodes=2"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_of_a_search_that_trains_children_the_best_is_written_with_its_own_metrics(seed: int, tmp_path: Path) -> None:
+    module = RandomSearchModule("nasbench201", scale=CHILD, epochs_per_child=1, seed=seed)
+    logger = pl.loggers.CSVLogger(tmp_path, name="", version="")
+    options: dict[str, Any] = {**SILENT, "logger": logger, "max_epochs": 3, "default_root_dir": tmp_path}
+    callback = DeriveArchitecture(tmp_path, scale=CHILD)
+    trainer = pl.Trainer(accelerator="cpu", callbacks=[callback], enable_checkpointing=False, **options)
+    trainer.fit(module, datamodule=DigitsDataModule(batch_size=16, max_train_images=64))
+    best = max(module.ledger, key=lambda child: child.score or 0.0)
+    written = Architecture.load(tmp_path / "architecture.json")
+    assert written == module.derive() == best.architecture
+    assert dict(written.metrics) == {"score": best.score}
+    assert epochs_in(tmp_path) == [0, 1, 2]
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as file:
+        params = [row["derived/params"] for row in csv.DictReader(file) if row["derived/params"]]
+    assert float(params[-1]) == best.costs["params"]

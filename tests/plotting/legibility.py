@@ -11,7 +11,8 @@ from matplotlib.transforms import BboxBase
 
 def visible_texts(figure: Figure) -> list[Text]:
     """Return all texts that are drawn: ticks outside the limits of their axes are not."""
-    FigureCanvasAgg(figure).draw()
+    FigureCanvasAgg(figure)  # measures text from here on
+    figure.draw_without_rendering()
     axes = [axis for one in figure.axes if one.axison for axis in (one.xaxis, one.yaxis)]
     hidden = {text for axis in axes for tick in ticks(axis) if not shown(axis, tick) for text in texts_of(tick)}
     for one in figure.axes:

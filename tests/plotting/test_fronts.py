@@ -133,7 +133,7 @@ class TestReference:
     def lines(self, reference: float, params: float | None = None, large: float = 4e5) -> list[Any]:
         front = FrontPoints("front", [(0.1, 1e5), (0.2, large)], [True, True])
         figure = plot_fronts([front], (Objective("val/error", reference=reference), Objective("params", None, params)))
-        return [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+        return [np.asarray(line.get_xydata()).tolist() for line in figure.axes[0].lines if line.get_linestyle() == ":"]
 
     def test_it_is_drawn_in_the_units_of_the_axis(self) -> None:
         assert self.lines(0.3) == [[[0, 30], [1, 30]]]
@@ -213,7 +213,13 @@ class TestAxes:
 def test_saved_files_are_identical_whatever_the_style(tmp_path: Path, suffix: str) -> None:
     front = random_front(0, 3)
     save_figure(plot_fronts([front], ALL[:3]), tmp_path / f"first{suffix}")
-    user = {"font.size": 20, "axes.grid": False, "xtick.major.size": 9, "text.hinting": "none", "axes.linewidth": 3}
+    user: dict[Any, Any] = {
+        "font.size": 20,
+        "axes.grid": False,
+        "xtick.major.size": 9,
+        "text.hinting": "none",
+        "axes.linewidth": 3,
+    }
     with matplotlib.rc_context(user):
         save_figure(plot_fronts([front], ALL[:3]), tmp_path / f"second{suffix}")
     first, second = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("first", "second"))
