@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from lightning_nas._lightning import pl
-from lightning_nas.callbacks.differentiable_search import DifferentiableSearch
+from lightning_nas.callbacks.around import differentiable_search, epoch_step
 from lightning_nas.callbacks.snapshot import Snapshot
 from lightning_nas.checks import check_at_least
 from lightning_nas.loggers import log_figure, log_scalars
@@ -69,7 +69,7 @@ class ArchitectureLog(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check that there is a search."""
-        if not isinstance(pl_module, SearchModule) and _search_of(trainer) is None:
+        if not isinstance(pl_module, SearchModule) and differentiable_search(trainer) is None:
             raise TypeError(
                 "Expected ArchitectureLog to run with a search, a module with derive() or the callback "
                 f"DifferentiableSearch, but got {type(pl_module)}"
@@ -94,7 +94,7 @@ class ArchitectureLog(pl.Callback):
         epoch = trainer.current_epoch - 1
         if epoch <= self._epoch or (epoch + 1) % self.every_n_epochs:
             return
-        search = _search_of(trainer)
+        search = differentiable_search(trainer)
         if isinstance(pl_module, SearchModule):
             snapshot = Snapshot.of_module(pl_module)
         else:
@@ -106,14 +106,14 @@ class ArchitectureLog(pl.Callback):
             self._log(trainer, snapshot, redraw=self._drawn != before)
 
     def _log(self, trainer: pl.Trainer, snapshot: Snapshot, *, redraw: bool) -> None:
-        log_scalars(trainer.loggers, scalars(snapshot), _step(trainer))
+        log_scalars(trainer.loggers, scalars(snapshot), epoch_step(trainer))
         for group, table in snapshot.weights:
             self._show(trainer, f"weights/{group.name}", plot_weights([group], [table]))
         if snapshot.graphs and redraw:
             self._show(trainer, "cells", plot_cells(snapshot.graphs))
 
     def _show(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
-        log_figure(trainer.loggers, f"architecture/{name}", figure, _step(trainer))
+        log_figure(trainer.loggers, f"architecture/{name}", figure, epoch_step(trainer))
         folder = self.dirpath or run_folder(trainer) / "architecture_log"
         path = folder / f"{name}/epoch_{self._epoch:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,13 +130,3 @@ def scalars(snapshot: Snapshot) -> dict[str, float]:
     counts = {operation: snapshot.labels.count(operation) for operation in snapshot.operations}
     total = max(sum(counts.values()), 1)
     return values | {f"architecture/derived_share/{name}": count / total for name, count in counts.items()}
-
-
-def _search_of(trainer: pl.Trainer) -> DifferentiableSearch | None:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it elsewhere
-    return next((callback for callback in callbacks if isinstance(callback, DifferentiableSearch)), None)
-
-
-def _step(trainer: pl.Trainer) -> int:
-    """Return the step at which Lightning logs what was measured in the epoch that has ended."""
-    return max(trainer.global_step - 1, 0)

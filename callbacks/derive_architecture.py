@@ -115,4 +115,4 @@ class DeriveArchitecture(pl.Callback):
 
 
 def _trains_children(module: pl.LightningModule) -> bool:
-    return getattr(module, "trains_own_child", False)
+    return isinstance(module, SearchModule) and module.trains_own_child

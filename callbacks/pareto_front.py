@@ -4,12 +4,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from lightning_nas._lightning import pl
 from lightning_nas.architecture import Architecture
+from lightning_nas.callbacks.around import callbacks_of, differentiable_search, epoch_step
 from lightning_nas.callbacks.differentiable_search import DifferentiableSearch
 from lightning_nas.callbacks.metric_value import metric_value
 from lightning_nas.callbacks.model_costs import (
@@ -217,7 +218,7 @@ class ParetoFront(pl.Callback):
             return
         self._changed = True
         write_table(self.table, self._folder)
-        log_scalars(trainer.loggers, self._scalars(module), _step(trainer))
+        log_scalars(trainer.loggers, self._scalars(module), epoch_step(trainer))
         if len(self.table.candidates) >= max(self._shown + 1, GROWTH * self._shown):
             self._show(trainer)
 
@@ -231,7 +232,7 @@ class ParetoFront(pl.Callback):
 
     def _show(self, trainer: pl.Trainer) -> None:
         """Draw the picture, and log it with the table and the plot that can be explored."""
-        columns, rows, step = self.table.columns, self.table.rows, _step(trainer)
+        columns, rows, step = self.table.columns, self.table.rows, epoch_step(trainer)
         log_table(trainer.loggers, "pareto/candidates", columns, rows, step)
         y, x, *_ = (objective.name for objective in self.table.objectives)
         log_scatter(trainer.loggers, "pareto/scatter", columns, rows, x, y, step)
@@ -259,7 +260,7 @@ class ParetoFront(pl.Callback):
         log_file(trainer.loggers, f"pareto-{run}", "pareto-front", self._folder / "pareto.json")
 
     def _check_folder(self, trainer: pl.Trainer) -> None:
-        fronts = [callback for callback in _callbacks(trainer) if isinstance(callback, ParetoFront)]
+        fronts = [callback for callback in callbacks_of(trainer) if isinstance(callback, ParetoFront)]
         folders = [front.dirpath or run_folder(trainer) for front in fronts]
         if folders.count(self._folder) > 1:
             raise ValueError(
@@ -278,20 +279,8 @@ def _search(trainer: pl.Trainer) -> SearchModule | DifferentiableSearch | None:
     """Return what derives architectures in a run: its module, a callback, or nothing."""
     if isinstance(trainer.lightning_module, SearchModule):
         return trainer.lightning_module
-    return next((callback for callback in _callbacks(trainer) if isinstance(callback, DifferentiableSearch)), None)
-
-
-def _callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
-    callbacks: list[pl.Callback] = cast("Any", trainer).callbacks  # Lightning sets it from outside of the class
-    return callbacks
-
-
-def _step(trainer: pl.Trainer) -> int:
-    """Return the step at which Lightning logs the metrics of an epoch."""
-    return max(trainer.global_step - 1, 0)
+    return differentiable_search(trainer)
 
 
 def _trains_children(module: pl.LightningModule) -> bool:
-    return isinstance(module, SearchModule) and (
-        getattr(module, "trains_own_child", False) or bool(module.candidates())
-    )
+    return isinstance(module, SearchModule) and (module.trains_own_child or bool(module.candidates()))

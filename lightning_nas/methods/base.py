@@ -132,6 +132,7 @@ class SearchModule(TaskModule, ABC):
     """
 
     job_type = "search"
+    trains_own_child: ClassVar[bool] = False  # whether each process trains a network of its own, and needs all data
     examples_seen: Tensor
 
     def __init__(self, space: SearchSpace | str, task: Task | None, scale: Mapping[str, Any] | None, seed: int) -> None:

@@ -73,16 +73,16 @@ class Edge(NamedTuple):
     matrix: Tensor
     terms: tuple[Term, ...]
 
-    def state(self, state: Tensor, product: Tensor) -> Tensor:
-        """Return ``sum(w * highway(state, product, f))`` over the activations ``f`` and their weights ``w``."""
-        if len(self.terms) == 1:
-            (term,) = self.terms
-            output = highway(state, product, term.activation)
-            return output if term.weight is None else term.weight * output
-        gate, new = product.to(state.dtype).chunk(2, -1)
-        kept = torch.stack([_weight_of(term, state) for term in self.terms]).sum() * state
-        mixed = reduce(operator.add, [_weight_of(term, state) * term.activation(new) for term in self.terms])
-        return kept + gate.sigmoid() * (mixed - kept)
+
+def mix_terms(state: Tensor, product: Tensor, terms: Sequence[Term]) -> Tensor:
+    """Return ``sum(w * highway(state, product, f))`` over the activations ``f`` and their weights ``w``."""
+    if len(terms) == 1:
+        output = highway(state, product, terms[0].activation)
+        return output if terms[0].weight is None else terms[0].weight * output
+    gate, new = product.to(state.dtype).chunk(2, -1)
+    kept = torch.stack([_weight_of(term, state) for term in terms]).sum() * state
+    mixed = reduce(operator.add, [_weight_of(term, state) * term.activation(new) for term in terms])
+    return kept + gate.sigmoid() * (mixed - kept)
 
 
 def _weight_of(term: Term, like: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class HighwayCell(NamedTuple):
 
     Args:
         recurrent: ``[hidden, 2 * hidden]``, what the last output is multiplied by.
-        first: Activation of state 0.
+        first: The activations of state 0; more than one are mixed.
         nodes: The edges into every node; a node without edges is zero.
         outputs: Indices of the states whose mean the cell puts out.
         norm: Normalises every state.
@@ -104,7 +104,7 @@ class HighwayCell(NamedTuple):
     """
 
     recurrent: Tensor
-    first: Activation
+    first: tuple[Term, ...]
     nodes: Sequence[Sequence[Edge]]
     outputs: Sequence[int]
     norm: Callable[[Tensor], Tensor] = identity
@@ -133,7 +133,7 @@ class HighwayCell(NamedTuple):
     def _step(self, x: Tensor, last: Tensor, mask: Tensor | None, joined: Mapping[int, Tensor]) -> Tensor:
         width = self.recurrent.shape[1]
         first = torch.addmm(x, masked(last, mask), self.recurrent)
-        states = [self.norm(highway(last, first, self.first))]
+        states = [self.norm(mix_terms(last, first, self.first))]
         products = {}
         for node in self.nodes:
             ends = []
@@ -141,7 +141,7 @@ class HighwayCell(NamedTuple):
                 state = states[edge.source]
                 if edge.source not in products:
                     products[edge.source] = iter((masked(state, mask) @ joined[edge.source]).split(width, 1))
-                ends.append(edge.state(state, next(products[edge.source])))
+                ends.append(mix_terms(state, next(products[edge.source]), edge.terms))
             states.append(self.norm(reduce(operator.add, ends) if ends else torch.zeros_like(last)))
         return self.output_norm(torch.stack([states[k] for k in self.outputs]).mean(0))
 

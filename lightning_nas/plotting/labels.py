@@ -40,8 +40,9 @@ def write_labels(axes: Axes, labels: Iterable[Label], points: NDArray[np.float64
         own = axes.transData.transform(label.point)
         others = places[np.abs(places - own).max(axis=1) > 1]
         written = _write(axes, label)
+        size = written.get_window_extent()
         for x, y in ((x * corner[0], y * corner[1]) for x, y in _PLACES):
-            box = _box(written.get_window_extent(), own, (x, y), axes.figure.dpi / 72)
+            box = _box(size, own, (x, y), axes.figure.dpi / 72)
             free = not box.count_overlaps(taken) and not box.padded(10).count_contains(others)
             if free and _within(axes.bbox.padded(-2), box):
                 written.set(position=_offset(x, y), ha=_ALIGNMENT[0][x], va=_ALIGNMENT[1][y])

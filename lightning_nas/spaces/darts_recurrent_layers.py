@@ -40,7 +40,7 @@ class DartsRecurrentLayer(RecurrentLayer):
             (Edge(source, matrix, (Term(ACTIVATIONS[activation]),)),)
             for (activation, source), matrix in zip(self.pairs, self.nodes, strict=True)
         ]
-        cell = HighwayCell(recurrent, torch.tanh, edges, range(1, len(edges) + 1), self.norm)
+        cell = HighwayCell(recurrent, (Term(torch.tanh),), edges, range(1, len(edges) + 1), self.norm)
         outputs = cell.run(inputs @ of_input, state, mask)
         return outputs, outputs[-1]
 
@@ -70,7 +70,7 @@ class MixedRecurrentLayer(RecurrentLayer):
             outputs = self._mix(projected, state, mask, mixture.weights.to(self.weight), recurrent)
         else:
             edges = [self._edges(node, mixture) for node in range(len(self.nodes))]
-            cell = HighwayCell(recurrent, torch.tanh, edges, range(1, len(edges) + 1), self.norm)
+            cell = HighwayCell(recurrent, (Term(torch.tanh),), edges, range(1, len(edges) + 1), self.norm)
             outputs = cell.run(projected, state, mask)
         return outputs, outputs[-1]
 
@@ -86,7 +86,9 @@ class MixedRecurrentLayer(RecurrentLayer):
         for j in range(node + 1):
             weights, active = mixture.row(node * (node + 1) // 2 + j)
             terms = tuple(
-                single_term(ACTIVATIONS[PRIMITIVES[k]], weights[k], self.weight) for k in active if PRIMITIVES[k] != "none"
+                single_term(ACTIVATIONS[PRIMITIVES[k]], weights[k], self.weight)
+                for k in active
+                if PRIMITIVES[k] != "none"
             )
             edges += [Edge(j, self.nodes[node], terms)] if terms else []
         return edges

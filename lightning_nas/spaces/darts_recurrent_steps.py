@@ -96,16 +96,16 @@ def _differentiable(ctx: Any, gradient: Tensor, arguments: Sequence[Tensor | Non
     return [next(found) if tensor is not None and tensor.requires_grad else None for tensor in given]
 
 
-def mixed_cell(
-    table: Tensor, recurrent: Tensor, matrices: Sequence[Tensor], norm: Normalisation | None
-) -> HighwayCell:
+def mixed_cell(table: Tensor, recurrent: Tensor, matrices: Sequence[Tensor], norm: Normalisation | None) -> HighwayCell:
     """Return the cell in the form that autograd differentiates; the arguments are those of ``mixed_steps``."""
     rows = iter(table.unbind(0))
     nodes = [
         [Edge(j, matrix, tuple(map(Term, ACTIVATIONS.values(), next(rows)[1:].unbind(0)))) for j in range(node)]
         for node, matrix in enumerate(matrices, 1)
     ]
-    return HighwayCell(recurrent, torch.tanh, nodes, range(1, len(nodes) + 1), identity if norm is None else norm)
+    return HighwayCell(
+        recurrent, (Term(torch.tanh),), nodes, range(1, len(nodes) + 1), identity if norm is None else norm
+    )
 
 
 def mixed_steps(

@@ -2,18 +2,24 @@
 
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.darts import DartsSpace
+from lightning_nas.spaces.darts_recurrent import DartsRecurrentSpace
 from lightning_nas.spaces.enas_macro import EnasMacroSpace
 from lightning_nas.spaces.enas_micro import EnasMicroSpace
+from lightning_nas.spaces.enas_recurrent import EnasRecurrentSpace
 from lightning_nas.spaces.nas_conv import NasConvSpace
+from lightning_nas.spaces.nas_recurrent import NasRecurrentSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.nasnet import NasnetSpace
 from lightning_nas.spaces.settings import parse_settings
 
 SPACES: dict[str, type[SearchSpace]] = {
     "darts": DartsSpace,
+    "darts_recurrent": DartsRecurrentSpace,
     "enas_macro": EnasMacroSpace,
     "enas_micro": EnasMicroSpace,
+    "enas_recurrent": EnasRecurrentSpace,
     "nas_conv": NasConvSpace,
+    "nas_recurrent": NasRecurrentSpace,
     "nasbench201": NasBench201Space,
     "nasnet": NasnetSpace,
 }

@@ -17,6 +17,7 @@ from lightning_nas.zoo.enas_micro import ENAS_MICRO
 from lightning_nas.zoo.nas_conv import NAS_V1
 from lightning_nas.zoo.nasnet import AMOEBANET_A, NASNET_A, PNASNET_5
 from lightning_nas.zoo.published_result import PublishedResult
+from lightning_nas.zoo.recurrent import DARTS_RNN_V1, DARTS_RNN_V2, ENAS_RNN, NAS_CELL
 from lightning_nas.zoo.results import published_results
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -33,6 +34,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "NASNET_A": NASNET_A,
     "AMOEBANET_A": AMOEBANET_A,
     "PNASNET_5": PNASNET_5,
+    "DARTS_RNN_V1": DARTS_RNN_V1,
+    "DARTS_RNN_V2": DARTS_RNN_V2,
+    "ENAS_RNN": ENAS_RNN,
+    "NAS_CELL": NAS_CELL,
 }
 
 
@@ -59,11 +64,15 @@ def find_architecture(name: str | Path) -> Architecture:
 __all__ = [
     "AMOEBANET_A",
     "ARCHITECTURES",
+    "DARTS_RNN_V1",
+    "DARTS_RNN_V2",
     "DARTS_V1",
     "DARTS_V2",
     "ENAS_MACRO",
     "ENAS_MICRO",
+    "ENAS_RNN",
     "NASNET_A",
+    "NAS_CELL",
     "NAS_V1",
     "PC_DARTS",
     "PC_DARTS_IMAGE",
