@@ -101,15 +101,12 @@ def retrain_all(what: str, architectures: Sequence[Architecture], output_dir: Pa
 
 
 def draw(found: Sequence[Result], random: Sequence[Result], path: Path) -> None:
-    """Draw the test errors of all trained networks over their sizes, and the front of them together."""
-    objectives = Objective("test/error"), Objective("params")
-    series = {"found by DARTS": found, "random": random}
-    points = {
-        name: [(1 - result.test_accuracy, result.params) for result in results] for name, results in series.items()
-    }
-    on_front = iter(non_dominated([point for values in points.values() for point in values]).tolist())
-    fronts = [FrontPoints(name, values, [next(on_front) for _ in values]) for name, values in points.items()]
-    save_figure(plot_fronts(fronts, objectives), path)
+    """Draw the test errors of the trained networks over their sizes, and the fronts of both kinds."""
+    fronts = []
+    for name, results in {"found by DARTS": found, "random": random}.items():
+        points = [(1 - result.test_accuracy, result.params) for result in results]
+        fronts.append(FrontPoints(name, points, non_dominated(points).tolist()))
+    save_figure(plot_fronts(fronts, [Objective("test/error"), Objective("params")]), path)
 
 
 def quieten() -> None:

@@ -140,7 +140,7 @@ class HighwayCell(NamedTuple):
             for edge in node:
                 state = states[edge.source]
                 if edge.source not in products:
-                    products[edge.source] = iter((masked(state, mask) @ joined[edge.source]).split(width, 1))
+                    products[edge.source] = iter(torch.split(masked(state, mask) @ joined[edge.source], width, 1))
                 ends.append(mix_terms(state, next(products[edge.source]), edge.terms))
             states.append(self.norm(reduce(operator.add, ends) if ends else torch.zeros_like(last)))
         return self.output_norm(torch.stack([states[k] for k in self.outputs]).mean(0))

@@ -6,6 +6,7 @@ from functools import cache
 
 import matplotlib.style
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -55,6 +56,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 def settle(figure: Figure) -> None:
     """Give everything its final place; what is added later moves nothing."""
+    FigureCanvasAgg(figure)  # keeps its renderer; without it every text measured later would make a new one
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 

@@ -39,7 +39,7 @@ def write_page(comparison: Comparison, path: Path, when: datetime) -> None:
         title=f"Comparison of {count} run{'s' if count > 1 else ''}",
         when=when.strftime("%Y-%m-%d %H:%M %Z").strip(),
         version=escape(lightning_nas.__version__),
-        folder=escape(str(_common_folder(comparison))),
+        folder=escape(str(_shown(_common_folder(comparison)))),
         literature=_literature(comparison),
         legend=_legend(comparison),
         charts=_figures(charts),
@@ -90,6 +90,11 @@ def _figure(number: int, chart: Chart, is_wide: bool) -> str:
 
 def _common_folder(comparison: Comparison) -> Path:
     return Path(os.path.commonpath([run.path.parent for run in comparison.runs]))
+
+
+def _shown(folder: Path) -> Path:
+    """Return a folder as seen from the working directory, where it is below that: pages are shown to others."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _table(comparison: Comparison) -> str:

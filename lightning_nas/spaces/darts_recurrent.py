@@ -25,9 +25,9 @@ Pair = tuple[str, int]  # activation and input of a node
 class DartsRecurrentSpace(SearchSpace):
     """A recurrent cell of ``nodes`` nodes; each is one activation of one earlier state, with a highway connection.
 
-    State 0 is made of the input and of the cell's last output, by tanh; state ``i + 1`` is node ``i``. The cell puts out
-    the mean of its nodes. The supernet mixes all activations of all earlier states; ``"none"`` is a candidate there and
-    never part of an architecture.
+    State 0 is made of the input and of the cell's last output, by tanh; state ``i + 1`` is node ``i``. The cell puts
+    out the mean of its nodes. The supernet mixes all activations of all earlier states; ``"none"`` is a candidate there
+    and never part of an architecture.
 
     Args:
         nodes: Number of nodes.
@@ -169,9 +169,9 @@ class DartsRecurrentSpace(SearchSpace):
         layers = list(supernet.layers) if isinstance(supernet, LanguageModel) else []
         if not isinstance(supernet, LanguageModel) or not isinstance(layers[0], MixedRecurrentLayer):
             raise TypeError(f"Expected `weights_from` to be a supernet of this space but got {type(supernet)}")
-        if len(layers[0].nodes) != self.nodes:
+        if (nodes := len(layers[0].nodes)) != self.nodes:
             raise ValueError(
-                f"Expected `weights_from` to be a supernet of {self.name!r} but got one with {len(layers[0].nodes)} nodes"
+                f"Expected `weights_from` to be a supernet of {self.name!r} but got one with {nodes} nodes"
             )
         return supernet.scale
 

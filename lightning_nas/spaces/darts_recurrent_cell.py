@@ -57,7 +57,8 @@ class MixedCell(NamedTuple):
     ) -> "MixedCell":
         """Make it of a mixture ``[edges, primitives]``."""
         columns = torch.cat([table[:, 1:], table[:, 1:].sum(1, keepdim=True)], 1).t().contiguous()[:, :, None, None]
-        by_node = zip(*(column.split(list(range(1, len(matrices) + 1))) for column in columns.unbind(0)), strict=True)
+        edges = list(range(1, len(matrices) + 1))
+        by_node = zip(*(torch.split(column, edges) for column in columns.unbind(0)), strict=True)
         return cls(recurrent, matrices, [EdgeWeights(*columns) for columns in by_node], mask, norm)
 
     def room(self, texts: int) -> Saved:
@@ -72,7 +73,7 @@ class MixedCell(NamedTuple):
     def split(self, products: Tensor) -> tuple[Tensor, ...]:
         """Return the products of every node, ``[edges * texts, 2 * hidden]``."""
         texts = len(products) // sum(range(1, len(self.matrices) + 1))
-        return products.split([edges * texts for edges in range(1, len(self.matrices) + 1)])
+        return torch.split(products, [edges * texts for edges in range(1, len(self.matrices) + 1)])
 
     def step(self, x: Tensor, last: Tensor, room: Saved, means: Tensor) -> Tensor:
         """Return the output of a time step, and fill ``room`` and ``means``."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_nas.operations.recurrent import ACTIVATIONS, Edge, HighwayCell, RecurrentLayer, Term, single_term
-from lightning_nas.spaces.darts_recurrent_norm import Normalisation, fixed_or_batch, track
+from lightning_nas.spaces.darts_recurrent_norm import fixed_or_batch, track
 from lightning_nas.spaces.darts_recurrent_steps import mixed_steps
 from lightning_nas.spaces.mixture import Mixture
 
@@ -35,7 +35,7 @@ class DartsRecurrentLayer(RecurrentLayer):
 
     def forward(self, inputs: Tensor, state: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return outputs ``[steps, texts, hidden]`` and the last of them."""
-        of_input, recurrent = self.weight.split(self.hidden)
+        of_input, recurrent = torch.split(self.weight, self.hidden)
         edges = [
             (Edge(source, matrix, (Term(ACTIVATIONS[activation]),)),)
             for (activation, source), matrix in zip(self.pairs, self.nodes, strict=True)
@@ -64,7 +64,7 @@ class MixedRecurrentLayer(RecurrentLayer):
         self, inputs: Tensor, state: Tensor, mask: Tensor | None, mixtures: Mapping[str, Mixture]
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[steps, texts, hidden]`` and the last of them."""
-        of_input, recurrent = self.weight.split(self.hidden)
+        of_input, recurrent = torch.split(self.weight, self.hidden)
         mixture, projected = mixtures[GROUP], (inputs @ of_input).to(state.dtype)
         if mixture.active is None:
             outputs = self._mix(projected, state, mask, mixture.weights.to(self.weight), recurrent)

@@ -4,8 +4,8 @@ A node mixes all activations ``f`` on all earlier states ``j``:
 
     s = sum_jf p_jf * (s_j + sigmoid(c_j) * (f(h_j) - s_j)),    [c_j, h_j] = (mask * s_j) W
 
-With ``P_j = sum_f p_jf`` that is ``sum_j P_j s_j + sigmoid(c_j) * (sum_f p_jf f(h_j) - P_j s_j)``: one matrix product and
-some ten passes over ``[edges, texts, hidden]``, whatever the number of activations. An edge is an earlier state here.
+With ``P_j = sum_f p_jf`` that is ``sum_j P_j s_j + sigmoid(c_j) * (sum_f p_jf f(h_j) - P_j s_j)``: one matrix product,
+and for every activation one pass over all edges. An edge is what a node makes of one earlier state.
 """
 
 from collections.abc import Sequence

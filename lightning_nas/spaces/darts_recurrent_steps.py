@@ -1,8 +1,7 @@
 """The time steps of the mixed recurrent cell of DARTS as one function with a gradient of its own.
 
-Autograd would take the same way back in some thirty passes a node over what it has to keep, five times as much: here only
-states and products are kept, and activations are computed again. To be differentiated twice, the way back is taken by
-autograd after all.
+Autograd would keep every activation, several times as much as the states and products that are kept here; the rest is
+computed again on the way back. To be differentiated twice, the way back is taken by autograd after all.
 """
 
 from collections.abc import Sequence
@@ -104,7 +103,7 @@ def mixed_cell(table: Tensor, recurrent: Tensor, matrices: Sequence[Tensor], nor
         for node, matrix in enumerate(matrices, 1)
     ]
     return HighwayCell(
-        recurrent, (Term(torch.tanh),), nodes, range(1, len(nodes) + 1), identity if norm is None else norm
+        recurrent, (Term(torch.tanh),), nodes, range(1, len(nodes) + 1), identity if norm is None else norm.__call__
     )
 
 

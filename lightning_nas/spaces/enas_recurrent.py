@@ -1,6 +1,6 @@
 """The recurrent search space of ENAS (Pham, Guan, Zoph, Le, Dean 2018, arXiv 1802.03268, section 2.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -192,9 +192,9 @@ class EnasRecurrentSpace(SearchSpace):
         layers = list(supernet.layers) if isinstance(supernet, LanguageModel) else []
         if not isinstance(supernet, LanguageModel) or not isinstance(layers[0], EnasRecurrentSearch):
             raise TypeError(f"Expected `weights_from` to be a supernet of this space but got {type(supernet)}")
-        if layers[0].count != self.nodes:
+        if (nodes := layers[0].count) != self.nodes:
             raise ValueError(
-                f"Expected `weights_from` to be a supernet of {self.name!r} but got one with {layers[0].count} nodes"
+                f"Expected `weights_from` to be a supernet of {self.name!r} but got one with {nodes} nodes"
             )
         return supernet.scale
 

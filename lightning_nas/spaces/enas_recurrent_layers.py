@@ -48,7 +48,7 @@ class EnasRecurrentLayer(RecurrentLayer):
         self, inputs: Tensor, state: Tensor, mask: Tensor | None, first: tuple[Term, ...], nodes: Sequence[list[Edge]]
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[steps, texts, hidden]``, each the mean of the loose ends, and the last of them."""
-        of_input, recurrent = self.weight.split(self.hidden)
+        of_input, recurrent = torch.split(self.weight, self.hidden)
         loose = find_loose_ends((edge.source for node in nodes for edge in node), self.count)
         cell = HighwayCell(recurrent, first, nodes, loose, output_norm=self.norm)
         outputs = cell.run(inputs @ of_input, state, mask)

@@ -118,8 +118,8 @@ class LanguageModel(nn.Module):
         return words if mask is None else words * mask[tokens]
 
     def _decode(self, outputs: Tensor) -> Tensor:
-        weight = self.decoder["weight"] if "weight" in self.decoder else self.embedding.weight
-        return nn.functional.linear(outputs, weight, self.decoder["bias"] if "bias" in self.decoder else None)
+        weight = self.decoder.get("weight", self.embedding.weight)
+        return nn.functional.linear(outputs, weight, self.decoder.get("bias"))
 
     def _state(self, state: State | None, texts: int) -> State:
         zeros = tuple(layer.initial_state(texts, self.embedding.weight) for layer in self._recurrent)

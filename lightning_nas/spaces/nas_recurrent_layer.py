@@ -82,7 +82,7 @@ class NasRecurrentLayer(RecurrentLayer):
         return torch.stack(outputs), (memory, hidden)
 
     def _ordered(self, matrix: Tensor) -> Tensor:
-        leaves = matrix.split(self.hidden, 1)
+        leaves = torch.split(matrix, self.hidden, 1)
         return torch.cat([leaves[leaf] for leaf in self.order], 1)
 
     def _runs(self) -> list[tuple[TreeNode, int]]:
@@ -95,17 +95,21 @@ class NasRecurrentLayer(RecurrentLayer):
     ) -> dict[int, tuple[Tensor, Tensor]]:
         """Return every leaf before and after its activation; equal leaves are computed together."""
         widths = [count * self.hidden for _, count in runs]
-        before, after = [], []
-        for (kind, count), left, right in zip(runs, x.split(widths, 1), product.split(widths, 1), strict=True):
+        before: list[Tensor] = []
+        after: list[Tensor] = []
+        for (kind, count), left, right in zip(
+            runs, torch.split(x, widths, 1), torch.split(product, widths, 1), strict=True
+        ):
             joined = kind.join(left, right)
             before += joined.chunk(count, 1)
             after += kind.activate(joined).chunk(count, 1)
-        return {leaf: pair for leaf, *pair in zip(self.order, before, after, strict=True)}
+        return dict(zip(self.order, zip(before, after, strict=True), strict=True))
 
     def _tree(self, leaves: Mapping[int, tuple[Tensor, Tensor]], memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return the new memory and hidden state."""
         cell = self.cell
-        before, after = [], []
+        before: list[Tensor] = []
+        after: list[Tensor] = []
         for index, node in enumerate(cell.nodes):
             if index < cell.base:
                 joined, value = leaves[index]

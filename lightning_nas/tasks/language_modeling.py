@@ -64,7 +64,9 @@ class LanguageModeling(Task):
             raise TypeError(f"Expected batches that are TextBatch for LanguageModeling but got {type(batch).__name__}")
         output = network(batch.inputs, batch.state)
         logits = self._check(output.logits)
-        loss = cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+        targets = batch.targets.flatten()
+        total = cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORED, reduction="sum")
+        loss = total / (targets != IGNORED).sum().clamp(min=1)  # a process may have read all of its texts before others
         penalty = self._penalty(output.outputs, output.raw) if torch.is_grad_enabled() else None
         return Evaluation(loss, logits.detach(), batch.targets, penalty, _each(output.state, Tensor.detach))
 

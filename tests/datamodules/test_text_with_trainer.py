@@ -167,7 +167,8 @@ def test_resumed_run_sees_the_same_windows(tmp_path: Path, kind: str) -> None:
         "search": {"jitter": "halve", "search": True},  # the architecture's text starts again within an epoch
         "split": {"jitter": "halve", "search": True, "search_fraction": 0.3},  # and here the weights' one
     }
-    straight = run(tmp_path, make(**options[kind]), callbacks=[Saver(tmp_path)]).of("train")
+    whole = run(tmp_path, make(**options[kind]), callbacks=[Saver(tmp_path)])
+    straight, val = whole.of("train"), whole.of("val")
     streams = len({entry.stream for entry in straight})
     assert streams == (1 if kind == "train" else 2)
     checkpoints = sorted(tmp_path.glob("*.ckpt"))
@@ -175,7 +176,11 @@ def test_resumed_run_sees_the_same_windows(tmp_path: Path, kind: str) -> None:
     assert len(checkpoints) == 3 * (batches + 1)
     for path in checkpoints:
         done = int(path.name.split("-")[1]) * streams
-        assert run(tmp_path, make(**options[kind]), ckpt_path=str(path)).of("train") == straight[done:], path.name
+        resumed = run(tmp_path, make(**options[kind]), ckpt_path=str(path))
+        assert resumed.of("train") == straight[done:], path.name
+        again = resumed.of("val")
+        assert again == val[len(val) - len(again) :], path.name
+        assert len(again) >= len(val) // 3 * (2 - int(path.name[0])), path.name
 
 
 @pytest.mark.parametrize("search", [False, True])

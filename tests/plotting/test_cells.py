@@ -82,7 +82,58 @@ TREE = CellGraph(
     ),
 )
 FLAT = CellGraph("flat", ("flat", *map(str, range(12))), tuple(("flat", str(n), "skip") for n in range(12)))
+RECURRENT = CellGraph(  # of DARTS V2
+    "recurrent",
+    ("x_{t}", "h_{t-1}", *map(str, range(9)), "h_{t}"),
+    (
+        ("x_{t}", "0", ""),
+        ("h_{t-1}", "0", ""),
+        *(
+            (source, str(node), activation)
+            for node, (activation, source) in enumerate(
+                zip(
+                    ("sigmoid", "relu", "relu", "identity", "tanh", "sigmoid", "tanh", "relu"), "01112535", strict=True
+                ),
+                start=1,
+            )
+        ),
+        *((str(node), "h_{t}", "") for node in range(1, 9)),
+    ),
+)
+# A binary tree over eight leaves (Zoph & Le 2017); the cell state enters at 12 and leaves at 8.
+COMBINATIONS = [
+    "add sigmoid",
+    "add relu",
+    "add sigmoid",
+    "mult relu",
+    "add tanh",
+    "add sigmoid",
+    "add tanh",
+    "add sigmoid",
+    "mult tanh",
+    "add tanh",
+    "mult tanh",
+    "add sigmoid",
+    "mult identity",
+    "add tanh",
+    "mult tanh",
+]
+NAS_BASE_8 = CellGraph(
+    "NAS base 8",
+    ("x_{t}", "h_{t-1}", "c_{t-1}", *map(str, range(15)), "c_{t}", "h_{t}"),
+    (
+        *((("x_{t}", str(leaf), COMBINATIONS[leaf])) for leaf in range(8)),
+        *((("h_{t-1}", str(leaf), "")) for leaf in range(8)),
+        *((str(2 * node), str(8 + node), COMBINATIONS[8 + node]) for node in range(7)),
+        *((str(2 * node + 1), str(8 + node), "") for node in range(7)),
+        ("c_{t-1}", "12", "add tanh"),
+        ("8", "c_{t}", ""),
+        ("14", "h_{t}", ""),
+    ),
+)
 PANELS = {
+    "recurrent": (RECURRENT,),
+    "nas_base_8": (NAS_BASE_8,),
     "tree": (TREE,),
     "flat": (FLAT,),
     "single": (CellGraph("single", ("single", "activation"), (("single", "activation", "relu"),)),),

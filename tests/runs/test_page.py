@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_it_says_what_was_compared_when_and_by_what(tmp_path: Path) -> None:
     assert write(tmp_path, run("one"))[1].text["h1"] == ["Comparison of 1 run"]
 
 
+def test_folders_below_the_working_directory_are_named_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = replace(run("one"), path=tmp_path.resolve() / "mine" / "version_0")
+    assert "Runs in mine<" in write(tmp_path, one)[0]
+
+
 def test_nothing_of_a_run_is_taken_for_html(tmp_path: Path) -> None:
     text, elements = write(tmp_path, run(EVIL), problems=[EVIL])
     assert len(elements.text["script"]) == 2  # plotly.js, and the charts
@@ -86,6 +95,7 @@ def test_it_holds_all_that_it_needs(tmp_path: Path) -> None:
 def test_the_charts_are_those_of_the_runs(tmp_path: Path) -> None:
     text, elements = write(tmp_path, run("one"), run("two", 0.25))
     (line,) = re.findall(r"^const charts = (.*);$", text, re.MULTILINE)
+    assert "<" not in line  # nothing in it can end the script
     charts = json.loads(line)
     assert [[trace["y"] for trace in chart["traces"]] for chart in charts] == [
         [],

@@ -48,6 +48,11 @@ def test_the_rows_of_a_resumed_run_replace_those_of_the_same_step(tmp_path: Path
     )
 
 
+def test_an_accuracy_in_percent_is_no_fraction(tmp_path: Path) -> None:
+    run = read_one(csv_run(tmp_path, [{"step": 1, "val/accuracy": 93.5, "test/accuracy": 1.0}]))
+    assert run.history == ({"val/accuracy": 93.5, "test/accuracy": 1.0, "test/error": 0.0},)
+
+
 def test_hyperparameters_are_never_run_and_may_be_of_any_type(tmp_path: Path) -> None:
     csv_run(tmp_path, [{"step": 0, "val/loss": 1.0}])
     touched = tmp_path / "touched"
@@ -202,8 +207,10 @@ def test_what_is_above_several_logs_belongs_to_none(tmp_path: Path) -> None:
 
 def test_a_run_that_is_given_twice_is_there_once(tmp_path: Path) -> None:
     folder = csv_run(tmp_path / "a", supernet_rows([0.5]))
-    runs, _ = read_runs([tmp_path, folder, str(folder)])
+    (folder / "pareto.json").write_text("")
+    runs, problems = read_runs([tmp_path, folder, str(folder)])
     assert [run.path for run in runs] == [folder]
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def test_of_several_values_at_one_number_of_examples_the_last_counts() -> None:
     assert one.trajectory(ERROR) == {10.0: 0.4}
 
 
+def test_examples_never_fall() -> None:
+    one = run({"val/error": 0.5, "search/examples_seen": 20.0}, {"val/error": 0.4, "search/examples_seen": 10.0})
+    assert list(one.trajectory(ERROR)) == [10.0, 20.0]
+
+
 def test_what_a_search_calls_its_best_counts_and_not_what_children_had_on_the_way() -> None:
     one = run(
         {"val/error": 0.1, "search/best_error": 1.0, "search/examples_seen": 0.0},  # before the first child has ended

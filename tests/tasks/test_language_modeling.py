@@ -107,6 +107,13 @@ def test_what_is_no_target_counts_nowhere() -> None:
     assert batch_size(batch) == 2
 
 
+def test_a_window_without_targets_adds_nothing() -> None:
+    batch = text(3, 2)
+    batch.targets[:] = IGNORED
+    assert float(make().evaluate(Counter(), batch).loss.detach()) == 0.0
+    assert batch_size(batch) == 0
+
+
 def test_reward_of_enas() -> None:
     """Of specs/enas.md T13: perplexity 90 is worth 80/90."""
     evaluation = make().evaluate(Counter(), text(2, 2))._replace(loss=torch.tensor(math.log(90.0)))
