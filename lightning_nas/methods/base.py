@@ -19,6 +19,7 @@ from lightning_nas.spaces.registry import get_space
 from lightning_nas.stopwatch import Stopwatch
 from lightning_nas.tasks.base import Evaluation, Task
 from lightning_nas.tasks.image_classification import ImageClassification
+from lightning_nas.tasks.language_modeling import LanguageModeling
 from lightning_nas.tracking import describe_run, group_of, offer_names, withdraw_names
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
@@ -30,7 +31,8 @@ class TaskModule(pl.LightningModule):
 
     Args:
         space: A search space, or the name of one.
-        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10, and for
+            spaces of language models the next word of its ``vocabulary``, or else of 10,000.
         scale: Size of the network.
         seed: Seed of everything random in the module.
     """
@@ -42,7 +44,7 @@ class TaskModule(pl.LightningModule):
         super().__init__()
         self.space = get_space(space) if isinstance(space, str) else space
         self.scale = dict(scale or {})
-        self.task = task or ImageClassification(self.scale.get("classes", 10))
+        self.task = task or _default_task(self.space, self.scale)
         self.seed = seed
         collections = (MetricCollection(dict(self.task.metrics()), prefix=f"{stage}/") for stage in self.stages)
         self.metrics = nn.ModuleList(collections)
@@ -79,9 +81,10 @@ class TaskModule(pl.LightningModule):
         expected = getattr(self.task, "classes", None)
         classes = getattr(getattr(self.trainer, "datamodule", None), "classes", expected)
         if classes != expected:
+            name = "vocabulary" if self.space.reads_text else "classes"
             raise MisconfigurationException(
                 f"Expected data with {expected} classes but got {classes}; give {type(self).__name__} "
-                f"scale={{'classes': {classes}, ...}}, and a `task` of as many classes if you give one"
+                f"scale={{'{name}': {classes}, ...}}, and a `task` of as many classes if you give one"
             )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
@@ -126,7 +129,8 @@ class SearchModule(TaskModule, ABC):
 
     Args:
         space: A search space, or the name of one.
-        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10.
+        task: What is learned; by default image classification with the classes that ``scale`` says, or else 10, and for
+            spaces of language models the next word of its ``vocabulary``, or else of 10,000.
         scale: Size of the network that searches.
         seed: Seed of everything random in the search: same seed, same architecture.
     """
@@ -183,8 +187,11 @@ class SearchModule(TaskModule, ABC):
     def skip_count(self, architecture: Architecture) -> float:
         """Return how many skips an architecture has: flags that are on, or else skip connections in its first graph.
 
-        The first graph is the normal cell, where there are cells.
+        The first graph is the normal cell, where there are cells. A recurrent cell has none: its identities are
+        activations.
         """
+        if self.space.reads_text:
+            return 0.0
         flags = [decision.name for decision in self.space_of(architecture).decisions if decision.kind == "flag"]
         if flags:
             return float(sum(bool(architecture.values[name]) for name in flags))
@@ -252,3 +259,9 @@ class SearchModule(TaskModule, ABC):
                 "a search steps two optimisers on every batch, use a larger batch size instead"
             )
         return super().configure_callbacks()
+
+
+def _default_task(space: SearchSpace, scale: Mapping[str, Any]) -> Task:
+    if space.reads_text:
+        return LanguageModeling(scale.get("vocabulary", 10_000))
+    return ImageClassification(scale.get("classes", 10))

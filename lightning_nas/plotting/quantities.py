@@ -8,7 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-_COSTS = {"params": "parameters", "macs": "multiply-adds", "latency": "latency (ms)"}
+_COSTS = {
+    "params": "parameters",
+    "macs": "multiply-adds",
+    "latency": "latency (ms)",
+    "search/examples_seen": "examples seen",
+    "search/device_days": "device days",
+}
 _PARTS = {"val": "validation ", "train": "training ", "test": "test "}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 

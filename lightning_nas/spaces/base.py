@@ -33,6 +33,7 @@ class SearchSpace(ABC):
 
     settings: ClassVar[Mapping[str, Setting]] = {}  # what the constructor takes, with the defaults
     example: Inputs | None = None  # an input of the networks, where the space knows one
+    reads_text: ClassVar[bool] = False  # whether the networks are language models
 
     @property
     @abstractmethod

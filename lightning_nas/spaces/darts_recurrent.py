@@ -46,6 +46,7 @@ class DartsRecurrentSpace(SearchSpace):
 
     settings: ClassVar[Mapping[str, Setting]] = {"nodes": 8}
     example = Inputs((torch.zeros(1, 1, dtype=torch.long),), {})  # one word
+    reads_text = True
 
     def __init__(self, nodes: int = 8) -> None:
         check_at_least("nodes", nodes, 1)

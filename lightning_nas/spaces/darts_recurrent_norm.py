@@ -70,11 +70,11 @@ def track(norm: nn.BatchNorm1d, means: Tensor, inverses: Tensor, texts: int) -> 
     if not norm.training or not norm.track_running_stats or mean is None or variance is None or count is None:
         return
     calls = len(means)
-    age = torch.arange(calls - 1, -1, -1, device=means.device, dtype=means.dtype)
     if norm.momentum is None:  # the mean over all calls ever
-        kept = (count / (count + calls)).to(means.dtype)
-        weights = (1 - kept) / calls + 0 * age
+        kept = count.to(means.dtype) / (count + calls)
+        weights = ((1 - kept) / calls).expand(calls)
     else:
+        age = torch.arange(calls - 1, -1, -1, device=means.device, dtype=means.dtype)
         kept = means.new_tensor((1 - norm.momentum) ** calls)
         weights = norm.momentum * (1 - norm.momentum) ** age
     unbiased = (inverses.pow(-2) - norm.eps).mul_(texts / (texts - 1))

@@ -49,6 +49,7 @@ class EnasRecurrentSpace(SearchSpace):
 
     settings: ClassVar[Mapping[str, Setting]] = {"nodes": 12}
     example = Inputs((torch.zeros(1, 1, dtype=torch.long),), {})  # one word
+    reads_text = True
 
     def __init__(self, nodes: int = 12) -> None:
         check_at_least("nodes", nodes, 1)

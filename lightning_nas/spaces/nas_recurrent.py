@@ -43,6 +43,7 @@ class NasRecurrentSpace(UnsharedSpace):
 
     settings: ClassVar[Mapping[str, Setting]] = {"base": 8}
     example = Inputs((torch.zeros(1, 1, dtype=torch.long),), {})  # one word
+    reads_text = True
 
     def __init__(self, base: int = 8) -> None:
         if base < 2 or base & (base - 1):
