@@ -14,6 +14,7 @@ from torch import nn
 from lightning_nas.architecture import Architecture
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.spaces import (
+    DartsRecurrentSpace,
     DartsSpace,
     EnasMacroSpace,
     EnasMicroSpace,
@@ -55,6 +56,15 @@ class Row:
     build: Callable[[], tuple[nn.Module, tuple[Any, ...]]]
 
 
+RECURRENT: list[tuple[str, dict[str, Any], int]] = [
+    ("DARTS_RNN_V1 H=850", {}, 22_960_000),
+    ("DARTS_RNN_V2 H=850", {}, 22_960_000),
+    ("DARTS_RNN_V2 WikiText-2 H=700", {"vocabulary": 33_278, "hidden": 700}, 33_127_878),
+    ("ENAS_RNN H=748", {}, 22_027_104),
+    ("NAS_CELL untied H=735", {"hidden": 735, "tied": False}, 31_987_200),
+    ("NAS_CELL H=740", {}, 24_923_200),
+    ("NAS_CELL H=1150", {"hidden": 1150}, 53_820_000),
+]
 DARTS, BENCH = DartsSpace(), NasBench201Space()
 CIFAR: dict[str, Any] = {"auxiliary": True}
 IMAGENET: dict[str, Any] = {"auxiliary": True, "stem": "imagenet"}
@@ -206,10 +216,17 @@ def nasnet_rows() -> Iterable[Row]:
     return [discrete(name, sizes, ARCHITECTURES[name.split()[0]], **scale) for name, scale, sizes in NASNET]
 
 
+def recurrent_rows() -> Iterable[Row]:
+    """Yield the language models, and the search network of DARTS."""
+    for name, scale, parameters in RECURRENT:
+        yield discrete(name, Counts(parameters), ARCHITECTURES[name.split()[0]], **scale)
+    yield Row("DARTS recurrent supernet H=300", Counts(4_810_000), lambda: (DartsRecurrentSpace().supernet(), ()))
+
+
 def rows() -> list[Row]:
     """Return all published networks."""
     darts = (genotype_rows(), small_rows(), supernet_rows())
-    others = (bench_rows(), macro_rows(), micro_rows(), nas_rows(), nasnet_rows())
+    others = (bench_rows(), macro_rows(), micro_rows(), nas_rows(), nasnet_rows(), recurrent_rows())
     return [row for group in (*darts, *others) for row in group]
 
 

@@ -44,7 +44,7 @@ class TaskModule(pl.LightningModule):
         super().__init__()
         self.space = get_space(space) if isinstance(space, str) else space
         self.scale = dict(scale or {})
-        self.task = task or _default_task(self.space, self.scale)
+        self.task = task or default_task(self.space, self.scale)
         self.seed = seed
         collections = (MetricCollection(dict(self.task.metrics()), prefix=f"{stage}/") for stage in self.stages)
         self.metrics = nn.ModuleList(collections)
@@ -261,7 +261,8 @@ class SearchModule(TaskModule, ABC):
         return super().configure_callbacks()
 
 
-def _default_task(space: SearchSpace, scale: Mapping[str, Any]) -> Task:
+def default_task(space: SearchSpace, scale: Mapping[str, Any]) -> Task:
+    """Return what a module learns that is given no task."""
     if space.reads_text:
         return LanguageModeling(scale.get("vocabulary", 10_000))
     return ImageClassification(scale.get("classes", 10))

@@ -40,6 +40,8 @@ class ReinforceStrategy(Strategy):
         reward_power: The reward is the score to this power; the sign of the score is kept. The paper's is 3, for
             accuracies; where scores are not bounded, such as negative losses, 1 keeps a single bad one from drowning
             all others. A score whose reward would be above 1e15 in size counts as failed for the controller.
+        reward_constant: For scores that are negative perplexities: the reward is this over the perplexity to
+            ``reward_power``, which is positive. The paper's for language is 80, with a power of 2.
         failed_reward: Reward of an architecture whose evaluation failed; ``None`` leaves it out of the updates. It
             should be below all rewards: 0 is not where scores are below zero.
         entropy_weight: Weight of the controller's entropy in the reward; the paper has none.
@@ -72,6 +74,7 @@ class ReinforceStrategy(Strategy):
         learning_rate: float = 6e-4,
         baseline_decay: float = 0.95,
         reward_power: float = 3.0,
+        reward_constant: float | None = None,
         failed_reward: float | None = 0.0,
         entropy_weight: float = 0.0,
         controller: Mapping[str, Any] | None = None,
@@ -83,11 +86,13 @@ class ReinforceStrategy(Strategy):
         check_at_least("samples_per_update", samples_per_update, 1)
         check_positive("learning_rate", learning_rate)
         check_positive("reward_power", reward_power)
+        check_positive("reward_constant", reward_constant)
         if failed_reward is not None and not math.isfinite(failed_reward):
             raise ValueError(f"Expected `failed_reward` to be a finite number or None but got {failed_reward}")
         self.samples_per_update = samples_per_update
         self.learning_rate = learning_rate
         self.reward_power = reward_power
+        self.reward_constant = reward_constant
         self.failed_reward = failed_reward
         self.updates = 0
         self.reinforce = Reinforce(decay=baseline_decay, entropy_weight=entropy_weight, skip_weight=0.0)
@@ -111,10 +116,26 @@ class ReinforceStrategy(Strategy):
         return self._spaces.get(architecture.space) or super().space_of(architecture)
 
     def reward(self, score: float | None) -> float | None:
-        """Return the reward for a score, ``None`` if it does not count."""
-        if score is None or (score and self.reward_power * math.log10(abs(score)) > LARGEST):
+        """Return the reward for a score, ``None`` if it does not count.
+
+        Raises:
+            ValueError: If there is a ``reward_constant``, and the score is no negative perplexity.
+        """
+        if score is None:
+            return self.failed_reward
+        if self.reward_constant is not None:
+            return self._of_perplexity(-score, self.reward_constant)
+        if score and self.reward_power * math.log10(abs(score)) > LARGEST:
             return self.failed_reward
         return math.copysign(abs(score) ** self.reward_power, score)
+
+    def _of_perplexity(self, perplexity: float, constant: float) -> float:
+        if perplexity <= 0:
+            raise ValueError(
+                f"Expected scores that are negative perplexities for `reward_constant` but got {-perplexity}; leave "
+                "`reward_constant` out for other scores"
+            )
+        return float(constant / max(perplexity, 1.0) ** self.reward_power)
 
     @torch.inference_mode(False)
     def _propose(self) -> Architecture | None:

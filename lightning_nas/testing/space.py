@@ -153,7 +153,7 @@ class SpaceContract(ABC):
             network = self._seeded(lambda a=architecture: self.space().build(a, **self.scale()))
             output = self.result(network(self.example()))
             assert output.shape == self.output_shape()
-            output.square().sum().backward()
+            torch.autograd.backward(output.square().sum())
             reached = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.isfinite().all()}
             assert reached == self._used(network)
 
@@ -183,8 +183,8 @@ class SpaceContract(ABC):
         for architecture in self.samples():
             supernet = self._trained_supernet()
             network = space.build(architecture, weights_from=supernet)
-            self.result(supernet(x, mixtures=space.mixtures(architecture))).square().sum().backward()
-            self.result(network(x)).square().sum().backward()
+            for output in (supernet(x, mixtures=space.mixtures(architecture)), network(x)):
+                torch.autograd.backward(self.result(output).square().sum())
             found, expected = _gradients(supernet), _gradients(network)
             assert [shape for shape, _ in found] == [shape for shape, _ in expected]
             assert_close([norm for _, norm in found], [norm for _, norm in expected], rtol=1e-8, atol=1e-12)

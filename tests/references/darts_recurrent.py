@@ -24,8 +24,9 @@ def batch_norm(x: Tensor) -> Tensor:
 
 
 def candidate(state: Tensor, product: Tensor, function: str) -> Tensor:
-    gate, new = product.split(state.shape[-1], -1)
-    return state + gate.sigmoid() * (FUNCTIONS[function](new) - state)
+    gate, new = product.chunk(2, -1)
+    change: Tensor = FUNCTIONS[function](new) - state
+    return state + gate.sigmoid() * change
 
 
 def mixed_node(
@@ -35,7 +36,7 @@ def mixed_node(
     node = torch.zeros_like(states[0])
     if products == "node":  # as the authors do
         stacked = torch.stack(states)
-        product = ((stacked * mask).flatten(0, 1) @ matrix).unflatten(0, stacked.shape[:2])
+        product = ((stacked * mask).flatten(0, 1) @ matrix).view(*stacked.shape[:2], -1)
         for k, function in enumerate(FUNCTIONS, 1):
             node = node + (table[:, k, None, None] * candidate(stacked, product, function)).sum(0)
         return node

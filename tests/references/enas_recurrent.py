@@ -16,8 +16,9 @@ def cell(
     read = set()
 
     def node(before: Tensor, product: Tensor, function: int) -> Tensor:
-        gate, new = product.split(before.shape[1], 1)
-        return before + gate.sigmoid() * (FUNCTIONS[function](new) - before)
+        gate, new = product.chunk(2, 1)
+        change: Tensor = FUNCTIONS[function](new) - before
+        return before + gate.sigmoid() * change
 
     nodes = [node(last, torch.cat([x, last], 1) @ state[f"{at}.weight"], tokens[0])]
     for k in range(1, len(tokens), 2):

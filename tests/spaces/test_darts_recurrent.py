@@ -100,7 +100,7 @@ class TestNotation:
             TINY.from_genotype([("tanh", 0), ("tanh", 0)])
 
     def test_none_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="'node1/operation' to be one of .* but got 'none'"):
+        with pytest.raises(ValueError, match=r"'node1/operation' to be one of .* but got 'none'"):
             TINY.from_genotype([("tanh", 0), ("none", 0), ("tanh", 0)])
 
     def test_graph(self) -> None:
@@ -155,7 +155,8 @@ def one_unit(network: LanguageModel, matrices: int) -> LanguageModel:
 
 def run_one(space: DartsRecurrentSpace, pairs: list[tuple[str, int]]) -> float:
     network = space.build(space.from_genotype(pairs), **tiny(vocabulary=2, hidden=1))
-    return one_unit(network, len(pairs))(torch.zeros(1, 1, dtype=torch.long)).raw.item()
+    output: float = one_unit(network, len(pairs))(torch.zeros(1, 1, dtype=torch.long)).raw.item()
+    return output
 
 
 class TestByHand:

@@ -22,7 +22,7 @@ from lightning_nas.spaces import (
 from tests.spaces.language_contract import DROPOUT, VOCABULARY, tiny, tokens
 
 SPACES: list[SearchSpace] = [DartsRecurrentSpace(3), EnasRecurrentSpace(4), NasRecurrentSpace(2)]
-RATES = {"dropout": 0.5, "dropouth": 0.25, "dropoutx": 0.4, "dropouti": 0.2, "dropoute": 0.3}
+RATES: dict[str, Any] = {"dropout": 0.5, "dropouth": 0.25, "dropoutx": 0.4, "dropouti": 0.2, "dropoute": 0.3}
 
 
 class Copy(RecurrentLayer):
@@ -36,7 +36,7 @@ class Copy(RecurrentLayer):
         return outputs, outputs[-1]
 
 
-def copying(count: int = 1, **given: Any) -> LanguageModel:
+def copying(*, count: int = 1, **given: Any) -> LanguageModel:
     torch.manual_seed(0)
     scale = LanguageScale(**tiny(**{"hidden": 200, "layers": count, **given}))
     return LanguageModel([Copy(scale.hidden) for _ in range(count)], scale)
@@ -185,14 +185,15 @@ class TestDropout:
             kept = words.abs().sum(-1) > 1e-3
             dropped += int((~kept).sum())
             assert_close(words, network.embedding.weight[x] * 2 * kept[..., None], atol=1e-6, rtol=1e-4)
-            for word in x.unique():
-                assert len(kept[x == word].unique()) == 1
+            for word in torch.unique(x):
+                assert len(torch.unique(kept[x == word])) == 1
         assert 0.35 < dropped / (20 * 20) < 0.65
 
     @pytest.mark.parametrize("rate", ["dropouti", "dropoutx"])
     def test_embedded_words(self, rate: str) -> None:
         """One mask for all steps, another one for every text."""
-        network = copying(**{rate: 0.25})
+        rates: dict[str, Any] = {rate: 0.25}
+        network = copying(**rates)
         x = tokens()
         raw = run(network, x).raw
         ratio = torch.cat([raw[:1], raw.diff(dim=0)]) / network.embedding.weight[x]
@@ -215,7 +216,7 @@ class TestDropout:
         assert kept.float().mean().item() == pytest.approx(0.25, abs=0.06)
 
     def test_layers_get_masks_of_their_own(self) -> None:
-        network = copying(2, dropouth=0.25)
+        network = copying(count=2, dropouth=0.25)
         network(tokens())
         one, two = network.layers
         assert isinstance(one, Copy)
@@ -223,7 +224,7 @@ class TestDropout:
         assert one.mask is not None
         assert two.mask is not None
         assert one.mask.shape == (3, 200)
-        assert one.mask.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+        assert torch.unique(one.mask).tolist() == [0.0, pytest.approx(4 / 3)]
         assert not torch.equal(one.mask, two.mask)
 
     @pytest.mark.parametrize("name", DROPOUT)
