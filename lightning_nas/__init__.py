@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         DeriveArchitecture,
         DifferentiableSearch,
         HessianEigenvalue,
+        NonMonotonicAveraging,
         ParetoFront,
         SkipCollapse,
     )
@@ -74,6 +75,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "DeriveArchitecture",
         "DifferentiableSearch",
         "HessianEigenvalue",
+        "NonMonotonicAveraging",
         "ParetoFront",
         "SkipCollapse",
     ),
@@ -161,6 +163,7 @@ __all__ = [
     "NasModule",
     "NasRecurrentSpace",
     "NasnetSpace",
+    "NonMonotonicAveraging",
     "Objective",
     "OpChoice",
     "ParetoFront",

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
-from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_nas.modes import evaluating
@@ -189,6 +188,8 @@ def measure_latency(network: nn.Module, example: Tensor, *, threads: int = 1, mi
         threads: CPU threads to use.
         min_seconds: How long to measure at least.
     """
+    from torch.utils import benchmark  # it looks for a compiler, and says so
+
     timer = benchmark.Timer("network(example)", globals={"network": network, "example": example}, num_threads=threads)
     with evaluating(network), torch.inference_mode():
         measured = timer.blocked_autorange(min_run_time=min_seconds)

@@ -20,8 +20,8 @@ class NasModule(ChildSearchModule):
 
     The defaults are the paper's for CIFAR-10: 12,800 children of 50 epochs; the score is the best validation accuracy
     of the last five, the reward its third power. Children learn with a rate of 0.1, divided by 10 at a half and at
-    three quarters of their epochs. Where the objective is a perplexity, the reward is the paper's for language, 80 over its
-    square, and the score is still the negative perplexity.
+    three quarters of their epochs. Where the objective is a perplexity, the score is the negative perplexity and the
+    reward is the paper's for language, 80 over the perplexity's square.
 
     Args:
         space: A search space, or the name of one.
