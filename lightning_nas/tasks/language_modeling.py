@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
-from torchmetrics.text import Perplexity
 
 from lightning_nas.checks import check_at_least
 from lightning_nas.tasks.base import Evaluation, Network, Task
+from lightning_nas.tasks.perplexity import LogitPerplexity
 from lightning_nas.tasks.text_batch import IGNORED, TextBatch
 
 
@@ -100,7 +100,7 @@ class LanguageModeling(Task):
 
     def metrics(self) -> dict[str, Metric]:
         """Return the perplexity: the exponential of the mean loss over all tokens, whatever the batches."""
-        return {"perplexity": Perplexity(ignore_index=IGNORED)}
+        return {"perplexity": LogitPerplexity()}
 
 
 def _each(state: Any, change: Callable[[Tensor], Tensor]) -> Any:

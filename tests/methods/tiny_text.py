@@ -21,8 +21,8 @@ class TinyText(TextDataModule):
         super().__init__(**{"batch_size": batch_size, "eval_batch_size": 2, "bptt": 4, **options})
 
     def load(self, part: Part) -> Sequence[str]:
-        numbers = torch.randint(WORDS - 1, (SIZES[part],), generator=torch.Generator().manual_seed(SIZES[part]))
-        start = [f"w{k}" for k in range(WORDS - 1)] if part == "train" else []
+        numbers = torch.randint(WORDS - 2, (SIZES[part],), generator=torch.Generator().manual_seed(SIZES[part]))
+        start = [f"w{k}" for k in range(WORDS - 2)] if part == "train" else []
         words = [*start, *(f"w{k}" for k in numbers.tolist())][: SIZES[part] - 1]
         return [*words, "<eos>"]
 
