@@ -57,8 +57,8 @@ class ParetoFront(pl.Callback):
             ``"latency"``; by default the ``example`` of a search's space or the module's ``example_input_array``.
 
     Raises:
-        ValueError: If there are too few or too many objectives, or two with one name, if only some have a reference, or
-            if ``scale`` is empty.
+        ValueError: If there are too few or too many objectives, or two with one name; if they are one string; if only
+            some have a reference; or if ``scale`` is empty.
 
     Example:
         >>> front = ParetoFront(["val/error", "params", Objective("val/f1", "max")])
@@ -74,6 +74,8 @@ class ParetoFront(pl.Callback):
         scale: dict[str, Any] | None = None,
         input_shape: Sequence[int] | None = None,
     ) -> None:
+        if isinstance(objectives, str):
+            raise ValueError(f"Expected a list of objectives but got {objectives!r}; give two to four of them")
         if scale is not None and not scale:
             raise ValueError("Expected `scale` to hold sizes of a network but got {}; leave it out")
         self.table = ParetoTable([_objective(objective) for objective in objectives])

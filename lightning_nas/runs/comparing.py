@@ -32,8 +32,9 @@ def compare(paths: Iterable[str | Path], output_dir: str | Path, literature: str
         ImportError: If plotly is not installed.
         ValueError: If no run is found, or nothing was published on the dataset.
     """
-    import_extra("plotly", "compare")  # before the reading, which may take a while
-    comparison = Comparison(*read_runs(paths), _published(literature))
+    import_extra("plotly", "compare")  # both before the reading, which may take a while
+    published = _published(literature)
+    comparison = Comparison(*read_runs(paths), published)
     # they load matplotlib and torch
     from lightning_nas.runs.page import write_page
     from lightning_nas.runs.pictures import write_pictures

@@ -39,8 +39,12 @@ class Comparison:
 
     @cached_property
     def costs(self) -> list[Objective]:
-        """What the quality is traded for: parameters, multiply-adds, latency, and what else the runs searched for."""
-        measured = {name for run in self.found for candidate in run.candidates for name in candidate.values}
+        """What the quality is traded for: parameters, multiply-adds, latency, and what else the runs searched for.
+
+        Each was measured of a candidate whose quality is known.
+        """
+        candidates = [candidate.values for run in self.found for candidate in run.candidates]
+        measured = {name for values in candidates if self.quality.name in values for name in values}
         usual = [Objective(name) for name in COSTS]
         own = [other for other in self._objectives if not other.name.endswith(QUALITY_ENDINGS)]
         unique = {objective.name: objective for objective in [*own, *usual] if objective.name != self.quality.name}

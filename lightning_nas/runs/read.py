@@ -13,6 +13,8 @@ from lightning_nas.runs.measures import CHILDREN, ERROR, LOSS, PERPLEXITY
 from lightning_nas.runs.piece import Piece
 from lightning_nas.runs.run import Run
 
+MLFLOW = "meta.yaml"  # in the folder of every run of MLflow
+
 
 def read_runs(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
     """Read the runs in folders, and in the folders below them.
@@ -54,6 +56,8 @@ def read_runs(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
 def _find(folders: Iterable[Path]) -> Iterator[Path]:
     for top in folders:
         for folder, below, names in os.walk(top):
+            if MLFLOW in names and "artifacts" in below:
+                below.remove("artifacts")  # it holds copies of the run's own files
             below.sort()
             for name in sorted(names):
                 if pattern_of(name):

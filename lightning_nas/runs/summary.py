@@ -60,7 +60,7 @@ def columns(comparison: Comparison) -> list[Column]:
 
 
 def format_value(name: str, value: Any) -> str:
-    """Return a value as people read it: errors in percent, counts with k, M, G.
+    """Return a value as people read it: errors in percent, counts with k, M, G, T.
 
     Example:
         >>> format_value("test error", 0.0276), format_value("params", 3_349_342), format_value("device hours", 0.05)
@@ -70,9 +70,10 @@ def format_value(name: str, value: Any) -> str:
         return value
     if is_share(name):
         return f"{value:.2%}"
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
-            return f"{value / factor:#.3g}".rstrip(".") + unit
+    rounded = float(f"{value:.3g}")  # first, or 999,999 would be a thousand thousands
+    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if 1e3 * factor > abs(rounded) >= factor:
+            return f"{rounded / factor:#.3g}".rstrip(".") + unit
     return f"{value:.3g}"
 
 

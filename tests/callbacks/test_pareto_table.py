@@ -117,6 +117,11 @@ def test_refuses_too_few_or_too_many_objectives(names: list[str]) -> None:
         ParetoFront(names)
 
 
+def test_refuses_a_string() -> None:
+    with pytest.raises(ValueError, match=r"Expected a list of objectives but got 'loss'; give two to four"):
+        ParetoFront("loss")
+
+
 def test_refuses_one_objective_twice() -> None:
     with pytest.raises(ValueError, match=r"Expected different objectives but got \['params', 'params'\]"):
         ParetoFront(["params", Objective("params", "max")])

@@ -57,8 +57,9 @@ def test_only_pictures_for_which_there_is_something(tmp_path: Path) -> None:
 
 
 def test_a_dataset_on_which_nothing_was_published(tmp_path: Path) -> None:
+    """It is said before anything is read."""
     with pytest.raises(ValueError, match=r"Expected `dataset`.*'CIFAR-10'.*'MNIST'"):
-        compare([runs(tmp_path / "runs")], tmp_path / "out", "MNIST")
+        compare([tmp_path / "nowhere"], tmp_path / "out", "MNIST")
     assert not (tmp_path / "out").exists()
 
 

@@ -41,6 +41,13 @@ def test_costs_are_the_usual_ones_and_what_was_searched_for() -> None:
     assert Comparison([run("c", {"val/error": 0.5})]).costs == []
 
 
+def test_what_is_not_measured_together_with_the_quality_is_no_cost_of_it() -> None:
+    errors = [run(name, {"val/error": 0.5}, values={"val/error": 0.5, "params": 2.0}) for name in "ab"]
+    f1 = Objective("val/f1", "max")
+    other = run("c", objectives=(f1,), values={"val/f1": 0.5, "macs": 2.0})
+    assert Comparison([*errors, other]).costs == [Objective("params")]
+
+
 def test_the_best_run_comes_first_and_those_without_the_quality_last() -> None:
     runs = [run("none", {"x": 1.0}), run("bad", {"val/error": 0.5}), run("good", {"val/error": 0.25})]
     assert [one.name for one in Comparison(runs).runs] == ["good", "bad", "none"]

@@ -94,6 +94,15 @@ def test_a_front_without_a_log(tmp_path: Path) -> None:
     assert run.objectives == (Objective("val/error", "min", 1.0), Objective("params", "min", 1000.0))
 
 
+def test_copies_that_mlflow_keeps_are_no_runs(tmp_path: Path) -> None:
+    run = pareto_file(tmp_path / "mlruns" / "0" / "abc", [(0.5, 100.0)])
+    pareto_file(run / "artifacts" / "pareto-front" / "pareto-abc", [(0.5, 100.0)])
+    children_file(tmp_path / "artifacts", [(0.25, 300)])  # a folder of this name is nothing special elsewhere
+    (run / "meta.yaml").write_text("run_id: abc\n")
+    found, problems = read_runs([tmp_path])
+    assert ([one.name for one in found], problems) == (["artifacts", "abc"], [])
+
+
 def test_what_a_front_holds_comes_before_children_and_derived_architectures(tmp_path: Path) -> None:
     csv_run(tmp_path, supernet_rows([0.5]))
     children_file(tmp_path, [(0.4, 10)])
