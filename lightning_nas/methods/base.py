@@ -105,7 +105,7 @@ class TaskModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add where the networks of all processes stand in what they read."""
-        if self._states:  # of all processes alike; others need no exchange
+        if type(self.task).continue_from is not Task.continue_from:  # others need no exchange
             checkpoint["states"] = gather(on_cpu(self._states), self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -215,8 +215,9 @@ class SearchModule(TaskModule, ABC):
             state["search/best_error"] = 1.0 if best is None else 1.0 - best
         elif best is not None:
             state["search/best_score"] = best * (1 if mode == "max" else -1)
-        self.log_dict(state, prog_bar=True, sync_dist=True)  # equal everywhere; Lightning warns without it
-        self.log("search/device_hours", seconds / 3600, sync_dist=True)
+        # equal everywhere; Lightning warns without `sync_dist`, and where it cannot guess the size of a batch
+        self.log_dict(state, prog_bar=True, sync_dist=True, batch_size=1)
+        self.log("search/device_hours", seconds / 3600, sync_dist=True, batch_size=1)
 
     def cost_and_best(self) -> tuple[int, float, float | None]:
         """Return the number of children trained, the seconds that devices have worked, and the best objective so far.

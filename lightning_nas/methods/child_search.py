@@ -338,7 +338,8 @@ class ChildSearchModule(SearchModule):
         """Log the means over the children that are under way."""
         names = sorted({name for summary in summaries for name in summary})
         means = {name: _mean([summary[name] for summary in summaries if name in summary]) for name in names}
-        self.log_dict(means, prog_bar=True, sync_dist=True)  # equal everywhere; Lightning warns without it
+        # equal everywhere; Lightning warns without `sync_dist`
+        self.log_dict(means, prog_bar=True, sync_dist=True, batch_size=1)
 
     def cost_and_best(self) -> tuple[int, float, float | None]:
         """Return the number of children, the seconds that were spent on them, and the best score so far."""

@@ -286,7 +286,7 @@ class DartsModule(SearchModule):
         }
         if self.budget is not None:
             state["search/cost"] = self.budget.cost(mixtures)
-        self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
+        self.log_dict(state, sync_dist=True, batch_size=1)  # equal everywhere; Lightning warns without it
         self.log_search()
 
     def mixtures(self, alphas: Sequence[Tensor]) -> dict[str, Mixture]:

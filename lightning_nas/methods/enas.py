@@ -307,7 +307,7 @@ class EnasModule(SearchModule):
             "search/best_reward": self.best_reward,
             "train/learning_rate": float(self._optimizers()[0].param_groups[0]["lr"]),
         }
-        self.log_dict(state, sync_dist=True)  # equal everywhere; Lightning warns without it
+        self.log_dict(state, sync_dist=True, batch_size=1)  # equal everywhere; Lightning warns without it
         self.log_search()
 
     def _log_phase(self, state: dict[str, Tensor]) -> None:

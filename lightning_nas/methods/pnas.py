@@ -55,4 +55,4 @@ class PnasModule(ChildSearchModule):
         super().on_train_epoch_end()
         ahead = [correlation.ahead for correlation in self.strategy.correlations if correlation.ahead is not None]
         if ahead:
-            self.log("search/rank_correlation", ahead[-1], sync_dist=True)
+            self.log("search/rank_correlation", ahead[-1], sync_dist=True, batch_size=1)

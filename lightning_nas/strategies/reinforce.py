@@ -135,7 +135,7 @@ class ReinforceStrategy(Strategy):
                 f"Expected scores that are negative perplexities for `reward_constant` but got {-perplexity}; leave "
                 "`reward_constant` out for other scores"
             )
-        return float(constant / max(perplexity, 1.0) ** self.reward_power)
+        return float(constant * max(perplexity, 1.0) ** -self.reward_power)  # 0 where a power would overflow
 
     @torch.inference_mode(False)
     def _propose(self) -> Architecture | None:
