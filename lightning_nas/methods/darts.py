@@ -1,7 +1,7 @@
 """DARTS (Liu, Simonyan, Yang 2018, arXiv 1806.09055)."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Literal, cast, get_args
@@ -17,7 +17,7 @@ from lightning_nas.budget import CostBudget
 from lightning_nas.checks import check_at_least, check_choice, check_positive
 from lightning_nas.methods.alphas import check_finite, check_reached, check_warmup, initial_alphas
 from lightning_nas.methods.base import SearchModule
-from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, frozen_statistics
+from lightning_nas.methods.batch_norm import BatchNorm, batch_norms, batch_statistics, frozen_statistics
 from lightning_nas.methods.batches import batch_size, split_streams
 from lightning_nas.methods.bilevel import SecondOrder, first_order
 from lightning_nas.methods.optimizers import OptimizerCallable
@@ -271,7 +271,10 @@ class DartsModule(SearchModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate the supernet with the current mixture."""
         batch = self.continued("val", batch, batch_idx)
-        evaluation = self.task.evaluate(self._network(list(self.alphas.values())), batch)
+        # a recurrent cell has one BatchNorm for all nodes and steps: its running statistics are of none of them
+        batch_wise = batch_statistics(self.supernet, self._batch_norms) if self.space.reads_text else nullcontext()
+        with batch_wise:
+            evaluation = self.task.evaluate(self._network(list(self.alphas.values())), batch)
         self.record("val", evaluation, batch_size(batch))
         self.carry("val", evaluation)
 
