@@ -11,6 +11,7 @@ from lightning_nas import ChildSearchModule, DartsModule, EnasModule, RetrainMod
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.commands.lightning import from_config
 from lightning_nas.costs import count_parameters
+from lightning_nas.tasks.text_batch import TextBatch
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -130,3 +131,79 @@ def test_search_of_children_steps(
     optimizer = module.optimizer(network.parameters())
     assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (rate, 0.9)
     assert count_parameters(network) > 0
+
+
+def read(module: pl.LightningModule, texts: int = 2) -> pl.Trainer:
+    """Train one window of seven random words, of a few texts."""
+    words = torch.randint(10_000, (8, texts), generator=torch.Generator().manual_seed(0))
+    loader = DataLoader([TextBatch(words[:-1], words[1:])], None)  # type: ignore[arg-type,var-annotated]  # a list is a data set
+    search = isinstance(module, SearchModule) and not isinstance(module, ChildSearchModule)
+    streams = CombinedLoader({"weights": loader, "architecture": loader}, "max_size_cycle") if search else loader
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(
+        accelerator="cpu", max_steps=1, max_epochs=1, num_sanity_val_steps=0, enable_checkpointing=False, **quiet
+    )
+    trainer.fit(module, streams, loader)
+    return trainer
+
+
+@pytest.mark.slow
+def test_darts_on_the_penn_treebank_steps() -> None:
+    module = make(CONFIGS[0].with_name("darts_ptb.yaml")).model
+    assert isinstance(module, DartsModule)
+    assert count_parameters(module.supernet) == 4_810_000
+    assert (module.order, module.clip_virtual, module.grad_clip) == ("second", True, 0.25)
+    before = module.alphas["cell"].clone()
+    trainer = read(module)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 20.0  # by the window's length within the step only
+    assert trainer.optimizers[0].param_groups[0]["weight_decay"] == 5e-7
+    moved = (module.alphas["cell"] - before).abs()
+    assert torch.allclose(moved.median(), torch.tensor(3e-3), rtol=0.05)  # Adam's first step
+    assert float(moved.max()) <= 3e-3 * 1.001
+
+
+@pytest.mark.slow
+def test_retraining_on_the_penn_treebank_steps() -> None:
+    module = make(CONFIGS[0].with_name("darts_ptb_retrain.yaml")).model
+    assert isinstance(module, RetrainModule)
+    assert count_parameters(module.network) == 22_960_000
+    (weight,) = (weight for name, weight in module.network.named_parameters() if name == "embedding.weight")
+    before = weight.detach().clone()
+    trainer = read(module)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 20.0
+    change = weight.detach() - before
+    assert 0 < float(change.norm()) <= 20 * 7 / 35 * (0.25 + 8e-7 * float(before.norm()))
+
+
+@pytest.mark.slow
+def test_enas_on_the_penn_treebank_steps() -> None:
+    module = make(CONFIGS[0].with_name("enas_ptb.yaml")).model
+    assert isinstance(module, EnasModule)
+    assert (module.controller_steps, module.samples_per_step) == (100, 10)
+    module.controller_steps = module.samples_per_step = module.derive_samples = 1
+    before = [parameter.clone() for parameter in module.controller.parameters()]
+    assert read(module, 4).global_step == 1
+    pairs = zip(before, module.controller.parameters(), strict=True)
+    assert any(not torch.equal(old, new) for old, new in pairs)
+    assert 0 < float(module.best_reward) < 1
+
+
+@pytest.mark.slow
+def test_nas_on_the_penn_treebank_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = make(CONFIGS[0].with_name("nas_ptb.yaml")).model
+    assert isinstance(module, ChildSearchModule)
+    assert (module.epochs_per_child, module.max_children) == (35, 15_000)
+    assert read(module).global_step == 1
+    (proposal,) = module.strategy.proposals
+    network = module.space.build(proposal.architecture, **module.scale)
+    assert round(count_parameters(network) / 1e6) == 25
+    optimizer = module.optimizer(network.parameters())
+    scheduler = module.scheduler(optimizer)
+    rates = []
+    for _ in range(35):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[:6] == [35.0] * 6
+    assert rates[6:] == pytest.approx([35 / 1.2**k for k in range(1, 30)], rel=2e-3)

@@ -33,5 +33,16 @@ def test_no_result_is_left_to_fill_in(page: Path) -> None:
 
 
 def test_there_are_examples_for_every_method() -> None:
-    pages = ("README", "darts", "retraining", "data", "nasbench201", "own_model", "enas", "child_searches", "tracking")
+    pages = (
+        "README",
+        "darts",
+        "retraining",
+        "data",
+        "nasbench201",
+        "own_model",
+        "enas",
+        "child_searches",
+        "tracking",
+        "language",
+    )
     assert {example.id for example in EXAMPLES} >= {f"{page}-0" for page in pages}

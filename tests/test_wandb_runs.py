@@ -133,7 +133,7 @@ METHODS = {
     "NasModule": Method(
         lambda: NasModule(NAS_SPACE, samples_per_update=2, learning_rate=0.1, epochs_per_child=1),
         NAS_SPACE,
-        {*CHILDREN, "samples_per_update", "learning_rate", "growth", "reward_power"},
+        {*CHILDREN, "samples_per_update", "learning_rate", "growth", "reward_power", "reward_constant"},
         set(),
         {},
     ),

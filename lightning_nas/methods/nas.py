@@ -28,9 +28,9 @@ class NasModule(ChildSearchModule):
         task: What is learned; by default as for all searches.
         samples_per_update: Children whose gradients make one step of the controller.
         learning_rate: The controller's.
-        reward_power: The reward is the score to this power; by default 3. Of a perplexity it is ``reward_constant`` over
-            the perplexity to this power, by default 2. Of other objectives of which less is better (a loss) it is the
-            negative objective to this power, by default 1.
+        reward_power: The reward is the score to this power; by default 3. Of a perplexity it is ``reward_constant``
+            over the perplexity to this power, by default 2. Of other objectives of which less is better (a loss) it is
+            the negative objective to this power, by default 1.
         reward_constant: Of perplexities only; by default 80.
         growth: Other spaces after so many children: ``{1600: "nas_conv?layers=8", ...}``.
         epochs_per_child: The Trainer's epochs for each child.

@@ -19,6 +19,8 @@ from lightning_nas.spaces.nas_conv import NasConvSpace
 from lightning_nas.spaces.nas_recurrent import NasRecurrentSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.nasnet import NasnetSpace
+from lightning_nas.spaces.petridish import PetridishSpace
+from lightning_nas.spaces.petridish_network import PetridishNetwork
 from lightning_nas.spaces.registry import SPACES, get_space
 
 __all__ = [
@@ -44,6 +46,8 @@ __all__ = [
     "NasRecurrentSpace",
     "NasnetSpace",
     "OpChoice",
+    "PetridishNetwork",
+    "PetridishSpace",
     "RepeatChoice",
     "SearchSpace",
     "apply_architecture",

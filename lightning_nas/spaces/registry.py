@@ -10,6 +10,7 @@ from lightning_nas.spaces.nas_conv import NasConvSpace
 from lightning_nas.spaces.nas_recurrent import NasRecurrentSpace
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.nasnet import NasnetSpace
+from lightning_nas.spaces.petridish import PetridishSpace
 from lightning_nas.spaces.settings import parse_settings
 
 SPACES: dict[str, type[SearchSpace]] = {
@@ -22,6 +23,7 @@ SPACES: dict[str, type[SearchSpace]] = {
     "nas_recurrent": NasRecurrentSpace,
     "nasbench201": NasBench201Space,
     "nasnet": NasnetSpace,
+    "petridish": PetridishSpace,
 }
 
 

@@ -18,6 +18,11 @@ from lightning_nas.strategies.proposal import Proposal
 ATTEMPTS = 1000  # draws in a row that give nothing new before a strategy concludes that nothing new is left
 
 
+def finite(score: float | None) -> float | None:
+    """Return a score as a number, or ``None`` if it says that the evaluation failed."""
+    return float(score) if score is not None and math.isfinite(score) else None
+
+
 class Strategy(ABC):
     """Decides which architectures to evaluate next, from the scores of those before. It trains nothing itself.
 
@@ -56,11 +61,12 @@ class Strategy(ABC):
         """Return up to ``n`` new proposals: fewer when the strategy waits for scores, or has nothing left."""
         check_at_least("n", n, 1)
         asked: list[Proposal] = []
-        while len(asked) < n and (architecture := self._propose()) is not None:
-            asked.append(Proposal(len(self.proposals), architecture))
-            self.proposals.append(asked[-1])
-            self._waiting[asked[-1].number] = asked[-1]
-            self._proposed.add(self.key(architecture))
+        while len(asked) < n and (proposed := self._propose()) is not None:
+            new = proposed if isinstance(proposed, Proposal) else Proposal(len(self.proposals), proposed)
+            asked.append(new)
+            self.proposals.append(new)
+            self._waiting[new.number] = new
+            self._proposed.add(self.key(new.architecture))
         return asked
 
     def tell(self, proposal: Proposal, score: float | None) -> None:
@@ -69,15 +75,17 @@ class Strategy(ABC):
         Raises:
             ValueError: If the proposal is not one of this strategy.
         """
-        if not (0 <= proposal.number < len(self.proposals)) or self.proposals[proposal.number] != proposal:
-            raise ValueError(f"Expected a proposal that this strategy has made but got {proposal}")
+        self._check_own(proposal)
         if proposal.number in self.scores:
             return
-        valid = score is not None and math.isfinite(score)
-        self.scores[proposal.number] = float(score) if valid and score is not None else None
+        self.scores[proposal.number] = finite(score)
         del self._waiting[proposal.number]
         self._keep_best(proposal.number)
         self._learn(proposal, self.scores[proposal.number])
+
+    def _check_own(self, proposal: Proposal) -> None:
+        if not (0 <= proposal.number < len(self.proposals)) or self.proposals[proposal.number] != proposal:
+            raise ValueError(f"Expected a proposal that this strategy has made but got {proposal}")
 
     @property
     def first_space(self) -> SearchSpace:
@@ -103,8 +111,11 @@ class Strategy(ABC):
             self._best = (number, score)
 
     @abstractmethod
-    def _propose(self) -> Architecture | None:
-        """Return the next architecture, or ``None`` to wait for scores, or when there is nothing left."""
+    def _propose(self) -> Architecture | Proposal | None:
+        """Return what is next, or ``None`` to wait for scores, or when there is nothing left.
+
+        An architecture, or a whole proposal where there is more to say; it must have the next number.
+        """
 
     def _learn(self, proposal: Proposal, score: float | None) -> None:  # noqa: B027  # not all strategies learn
         """Take in a score that has just been told, ``None`` for a failure; each proposal comes once."""
@@ -151,14 +162,16 @@ class Strategy(ABC):
         self.seed = state["seed"]
         self.generator = torch.Generator()
         self.generator.set_state(state["generator"].cpu())
-        architectures = [Architecture.from_dict(data) for data in state["proposals"]]
-        self.proposals = [Proposal(number, architecture) for number, architecture in enumerate(architectures)]
+        self.proposals = self._read_proposals(state)
         self.scores = dict(state["scores"])
         self._waiting = {proposal.number: proposal for proposal in self.proposals if proposal.number not in self.scores}
         self._best = None
         for number in self.scores:
             self._keep_best(number)
-        self._proposed = {self.key(architecture) for architecture in architectures}
+        self._proposed = {self.key(proposal.architecture) for proposal in self.proposals}
+
+    def _read_proposals(self, state: Mapping[str, Any]) -> list[Proposal]:
+        return [Proposal(k, Architecture.from_dict(data)) for k, data in enumerate(state["proposals"])]
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         """Raise a ``ValueError`` unless it is a state of such a strategy, before anything is changed."""

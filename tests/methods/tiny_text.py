@@ -15,7 +15,7 @@ SIZES: dict[Part, int] = {"train": 75, "val": 39, "test": 23}
 
 
 class TinyText(TextDataModule):
-    """Random words; with 4 pieces there are five windows for training, the last of 2 steps, and two architecture ones."""
+    """Random words: with 4 pieces five windows for training, the last of 2 steps, and two for the architecture."""
 
     def __init__(self, batch_size: int = 4, **options: Any) -> None:
         super().__init__(**{"batch_size": batch_size, "eval_batch_size": 2, "bptt": 4, **options})

@@ -1,7 +1,7 @@
 """DARTS for language, restated slowly and plainly from the paper and ``rnn/`` of its authors.
 
-A loop over windows, every optimiser written out by hand, networks deep-copied for every pass. Only the network itself and
-the seeds of its dropout masks are given. ``mistakes`` are errors that others have made, to show that they matter.
+A loop over windows, every optimiser written out by hand, networks deep-copied for every pass. Only the network itself
+and the seeds of its dropout masks are given. ``mistakes`` are errors that others have made, to show that they matter.
 """
 
 import copy
@@ -66,7 +66,9 @@ class ReferenceLanguageSearch:
         for logits, targets in zip(output.logits, batch.targets, strict=True):
             for row, target in zip(logits, targets, strict=True):
                 losses.append(torch.logsumexp(row, 0) - row[target])
-        changes = [((after - before) ** 2).mean() for before, after in zip(output.raw[:-1], output.raw[1:], strict=True)]
+        changes = [
+            ((after - before) ** 2).mean() for before, after in zip(output.raw[:-1], output.raw[1:], strict=True)
+        ]
         after = tuple(part.detach() for part in output.state)
         penalty = self.tar * torch.stack(changes).mean()
         return Pass(torch.stack(losses).mean(), penalty, after, alpha, dict(network.named_parameters()))
@@ -89,8 +91,7 @@ class ReferenceLanguageSearch:
         if not self.second_order:
             done = self.run(copy.deepcopy(self.network), validation, self.validation_state, seed)
             self.validation_state = done.state
-            (gradient,) = torch.autograd.grad(done.loss, done.alpha)
-            return gradient
+            return torch.autograd.grad(done.loss, done.alpha)[0]
         if "unscaled rate" in self.mistakes:
             rate = self.learning_rate
         done = self.run(copy.deepcopy(self.network), training, self.training_state, seed)
@@ -103,8 +104,8 @@ class ReferenceLanguageSearch:
             step["embedding.weight"] = torch.zeros_like(step["embedding.weight"])
         done = self.run(self.moved(step, -rate), validation, self.validation_state, seed)
         self.validation_state = done.state
-        direct, *found = torch.autograd.grad(done.loss, [done.alpha, *done.weights.values()])
-        vector, _ = self.clipped(dict(zip(done.weights, found, strict=True)))
+        direct, *others = torch.autograd.grad(done.loss, [done.alpha, *done.weights.values()])
+        vector, _ = self.clipped(dict(zip(done.weights, others, strict=True)))
         epsilon = self.epsilon / math.sqrt(sum(float((v**2).sum()) for v in vector.values()))
         sides = []
         for sign in (1, -1):
