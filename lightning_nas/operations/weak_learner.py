@@ -26,6 +26,7 @@ class WeakLearner(nn.Module):
 
     Args:
         operations: What to apply to which input.
+        preprocess: What an input goes through first, by its number, where it needs that.
 
     Example:
         >>> learner = WeakLearner({(0, "identity"): nn.Identity()})
@@ -33,8 +34,9 @@ class WeakLearner(nn.Module):
         tensor([1.])
     """
 
-    def __init__(self, operations: Mapping[Term, nn.Module]) -> None:
+    def __init__(self, operations: Mapping[Term, nn.Module], preprocess: Mapping[int, nn.Module] | None = None) -> None:
         super().__init__()
+        self.preprocess = nn.ModuleDict({str(number): module for number, module in (preprocess or {}).items()})
         self.terms = tuple(operations)
         self.operations = nn.ModuleDict({term_name(term): operation for term, operation in operations.items()})
 
@@ -46,6 +48,7 @@ class WeakLearner(nn.Module):
             alpha: ``[terms]``.
         """
         cut = {number: x.detach() for number, x in inputs.items()}
+        cut |= {int(number): module(cut[int(number)]) for number, module in self.preprocess.items()}
         outputs = (self.operations[term_name(term)](cut[term[0]]) for term in self.terms)
         # a row of alpha, not a number of it: numbers do not raise the precision of what they are multiplied with
         total: Tensor = reduce(operator.add, (output * alpha[k : k + 1] for k, output in enumerate(outputs)))

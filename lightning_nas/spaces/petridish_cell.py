@@ -66,8 +66,7 @@ class PetridishCell(nn.Module):
     Parameter names: ``preprocess.<input>``, ``seed``, ``nodes.<number>`` with the number by which later nodes read it,
     ``learners.<number>``. What an increment adds has names of its own, all others stay as they are.
 
-    An input that no node reads is not prepared. If weak learners alone read it, its preparation belongs to them: it
-    trains, but no gradient goes through it to the cells before.
+    An input that no node reads is not prepared: a weak learner that reads it prepares it for itself.
 
     Args:
         plan: Where the cell stands.
@@ -81,12 +80,10 @@ class PetridishCell(nn.Module):
     ) -> None:
         super().__init__()
         read = _inputs_of((SEED, *increments))
-        self.learners_read = _inputs_of(candidates.values()) - read
-        prepared = sorted(read | self.learners_read)
-        self.preprocess = nn.ModuleDict({str(source): plan.preprocessing(source) for source in prepared})
+        self.preprocess = nn.ModuleDict({str(source): plan.preprocessing(source) for source in read})
         self.seed = Paths(plan, SEED, drop_path)
         self.nodes = nn.ModuleDict({str(k): Node(plan, t, drop_path) for k, t in enumerate(increments, FIRST_NODE)})
-        self.learners = nn.ModuleDict({str(k): WeakLearner(_operations(plan, t)) for k, t in candidates.items()})
+        self.learners = nn.ModuleDict({str(k): _learner(plan, t, read) for k, t in candidates.items()})
 
     def forward(self, before_last: Tensor, last: Tensor, alphas: Sequence[Tensor] = ()) -> Tensor:
         """Return ``[N, C, H, W]``.
@@ -96,27 +93,23 @@ class PetridishCell(nn.Module):
             last: The output of the last cell.
             alphas: The weights of all weak learners, by their numbers.
         """
-        inputs = {BEFORE_LAST: before_last, LAST: last}
-        states = {k: self._prepared(k, x) for k, x in inputs.items() if self._is_prepared(k)}
+        states = {BEFORE_LAST: before_last, LAST: last}
+        states |= {int(source): module(states[int(source)]) for source, module in self.preprocess.items()}
         output: Tensor = reduce(operator.add, self.seed(states))
         for number, node in self.nodes.items():
             states[int(number)], gated = node(states)
             output = output + gated
-        if not self.learners or not self.training:  # in evaluation mode nobody asks for their gradients
-            return output
-        states |= {k: self._prepared(k, inputs[k].detach()) for k in self.learners_read}
-        for number, learner in self.learners.items():
+        # in evaluation mode nobody asks for their gradients
+        for number, learner in self.learners.items() if self.training else ():
             output = output + stop_forward(learner(states, alphas[int(number)])).to(output.dtype)
         return output
 
-    def _is_prepared(self, source: int) -> bool:
-        return str(source) in self.preprocess and source not in self.learners_read
 
-    def _prepared(self, source: int, x: Tensor) -> Tensor:
-        output: Tensor = self.preprocess[str(source)](x)
-        return output
+def _learner(plan: PetridishCellPlan, terms: Terms, prepared: Sequence[int]) -> WeakLearner:
+    unprepared = [source for source in _inputs_of([terms]) if source not in prepared]
+    return WeakLearner(_operations(plan, terms), {source: plan.preprocessing(source) for source in unprepared})
 
 
-def _inputs_of(increments: Iterable[Terms]) -> set[int]:
+def _inputs_of(increments: Iterable[Terms]) -> list[int]:
     """Return which of a cell's two inputs are read."""
-    return {source for terms in increments for source, _ in terms if source < FIRST_NODE}
+    return sorted({source for terms in increments for source, _ in terms if source < FIRST_NODE})

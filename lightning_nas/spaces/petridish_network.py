@@ -18,7 +18,8 @@ from lightning_nas.spaces.petridish_plan import Growth, Mode, Place, Terms, arra
 
 # what a child or a hallucination may have and its parent not: nodes, learners and what prepares their inputs
 NEW = re.compile(r"alphas\.|cells\.\d+\.(learners|nodes|preprocess\.0)\.")
-NODE = re.compile(r"(cells\.\d+)\.nodes\.\d+\.paths\.(operations\..*)")
+# what of it was its weak learner's
+LEARNED = re.compile(r"(cells\.\d+)\.(?:nodes\.\d+\.paths\.)?((?:operations|preprocess\.0)\..*)")
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class PetridishNetwork(nn.Module):
         inherited: dict[str, Tensor] = {}
         own = self.state_dict()
         for name, tensor in own.items():
-            given = state.get(name, state.get(NODE.sub(rf"\1.learners.{candidate}.\2", name)))
+            given = state.get(name, state.get(LEARNED.sub(rf"\1.learners.{candidate}.\2", name)))
             if given is None:
                 _check_new(name)
             else:
