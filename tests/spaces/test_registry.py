@@ -52,8 +52,8 @@ def test_settings_have_the_types_of_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nats", r"a space of \['darts', .*, 'nas_recurrent', 'nasbench201', 'nasnet'\] but got 'nats'"),
-        ("", r"a space of \['darts', .*, 'nas_recurrent', 'nasbench201', 'nasnet'\] but got ''"),
+        ("nats", r"a space of \['darts', .*, 'nas_recurrent', 'nasbench201', 'nasnet', 'petridish'\] but got 'nats'"),
+        ("", r"a space of \['darts', .*, 'nas_recurrent', 'nasbench201', 'nasnet', 'petridish'\] but got ''"),
         ("darts?cells=3", "but got 'darts.cells=3': Expected settings of .*'nodes'.* but got .'cells'."),
         ("darts?nodes=four", "but got 'darts.nodes=four': Expected 'nodes' to be a number but got 'four'"),
         ("darts?nodes", "but got 'darts.nodes': Expected 'nodes' to be a number but got ''"),
