@@ -1,6 +1,6 @@
 """The search space of Petridish (Hu et al. 2019, arXiv 1905.13360)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, get_args
@@ -16,7 +16,7 @@ from lightning_nas.spaces.base import pick
 from lightning_nas.spaces.graph import CellGraph
 from lightning_nas.spaces.petridish_graph import cell_graph, network_graph
 from lightning_nas.spaces.petridish_network import PetridishNetwork, PetridishScale
-from lightning_nas.spaces.petridish_operations import OPERATIONS
+from lightning_nas.spaces.petridish_operations import OPERATIONS, check_operations
 from lightning_nas.spaces.petridish_plan import (
     FIRST_NODE,
     Growth,
@@ -82,10 +82,7 @@ class PetridishSpace(UnsharedSpace):
         check_choice("mode", mode, get_args(Mode))
         for name, value in {"cells": cells, "max_growth": max_growth, "terms": terms}.items():
             check_at_least(name, value, 1)
-        if not operations or len(set(operations)) < len(operations) or not set(operations) <= set(OPERATIONS):
-            raise ValueError(
-                f"Expected `operations` to be distinct ones of {list(OPERATIONS)} but got {list(operations)}"
-            )
+        check_operations(operations)
         self.mode: Mode = mode
         self.cells = cells
         self.max_growth = max_growth
@@ -100,14 +97,7 @@ class PetridishSpace(UnsharedSpace):
     @cached_property
     def decisions(self) -> tuple[Decision, ...]:
         """Per increment its place, then the input and the operation of every term."""
-        return tuple(decision for k in range(self.max_growth) for decision in self._decisions_of(k))
-
-    def _decisions_of(self, k: int) -> Iterator[Decision]:
-        yield Decision(f"increment{k}/place", (writing.NOTHING, *self.all_places), "input")
-        for term in range(self.terms):
-            yield Decision(f"increment{k}/input{term}", tuple(range(FIRST_NODE + k)), "input")
-            nothing = (writing.NOTHING,) if term else ()
-            yield Decision(f"increment{k}/operation{term}", (*nothing, *self.operations), "operation")
+        return tuple(writing.decisions(self.all_places, self.max_growth, self.terms, self.operations))
 
     @property
     def all_places(self) -> tuple[Place, ...]:
@@ -140,11 +130,7 @@ class PetridishSpace(UnsharedSpace):
         return self.all_places if self.growths(architecture) < self.max_growth else ()
 
     def candidates(self, architecture: Architecture, place: Place) -> Terms:
-        """Return all inputs and operations that an increment at a place can have: 14 at first, 21 after one, ...
-
-        Raises:
-            ValueError: If there is no such place.
-        """
+        """Return all inputs and operations that an increment at a place can have: 14 at first, 21 after one, ..."""
         self._check_place(place)
         return self._candidates(self.increments(architecture), place)
 
@@ -172,17 +158,12 @@ class PetridishSpace(UnsharedSpace):
         return replace(self._written((*increments, added)), provenance=architecture.provenance)
 
     def sample(self, generator: torch.Generator) -> Architecture:
-        """Grow a number of times, each number of 0 to ``max_growth`` equally likely, at random places.
-
-        The number of terms of an increment is as random.
-        """
+        """Grow 0 to ``max_growth`` times, each as likely, at random places, by random numbers of random terms."""
         increments: list[PetridishIncrement] = []
         for _ in range(pick(range(self.max_growth + 1), generator)):
             place = pick(self.all_places, generator)
-            candidates = self._candidates(increments, place)
-            count = pick(range(1, min(self.terms, len(candidates)) + 1), generator)
-            drawn = torch.randperm(len(candidates), generator=generator)[:count].tolist()
-            increments.append(PetridishIncrement(place, tuple(candidates[k] for k in sorted(drawn))))
+            terms = writing.draw_terms(self._candidates(increments, place), self.terms, generator)
+            increments.append(PetridishIncrement(place, terms))
         return self._written(increments)
 
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:

@@ -1,5 +1,7 @@
 """Candidate operations of Petridish (Hu et al. 2019, arXiv 1905.13360)."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from lightning_nas.operations.convolution import build_operation
@@ -14,6 +16,12 @@ OPERATIONS = (
     "avg_pool_3x3",
     "identity",
 )
+
+
+def check_operations(operations: Sequence[str]) -> None:
+    """Raise a ``ValueError`` unless these are candidates, each once."""
+    if not operations or len(set(operations)) < len(operations) or not set(operations) <= set(OPERATIONS):
+        raise ValueError(f"Expected `operations` to be distinct ones of {list(OPERATIONS)} but got {list(operations)}")
 
 
 def petridish_operation(name: str, channels: int, stride: int) -> nn.Module:

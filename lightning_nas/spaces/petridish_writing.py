@@ -1,13 +1,33 @@
 """Increments as values of decisions, and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
-from lightning_nas.architecture import Value
+import torch
+
+from lightning_nas.architecture import Decision, Value
 from lightning_nas.operations.weak_learner import Term
-from lightning_nas.spaces.petridish_plan import LAST, PetridishIncrement, Terms
+from lightning_nas.spaces.base import pick
+from lightning_nas.spaces.petridish_plan import FIRST_NODE, LAST, PetridishIncrement, Place, Terms
 
 NOTHING = "nothing"  # the place of an increment, or the operation of a term, that is not there
+
+
+def decisions(places: Sequence[Place], max_growth: int, terms: int, operations: Sequence[str]) -> Iterator[Decision]:
+    """Yield the decisions of all increments: a place, then the input and the operation of every term."""
+    for k in range(max_growth):
+        yield Decision(f"increment{k}/place", (NOTHING, *places), "input")
+        for term in range(terms):
+            yield Decision(f"increment{k}/input{term}", tuple(range(FIRST_NODE + k)), "input")
+            nothing = (NOTHING,) if term else ()
+            yield Decision(f"increment{k}/operation{term}", (*nothing, *operations), "operation")
+
+
+def draw_terms(candidates: Terms, most: int, generator: torch.Generator) -> Terms:
+    """Draw 1 to ``most`` candidates, each number as likely."""
+    count = pick(range(1, min(most, len(candidates)) + 1), generator)
+    drawn = torch.randperm(len(candidates), generator=generator)[:count].tolist()
+    return tuple(candidates[k] for k in sorted(drawn))
 
 
 def sorted_terms(terms: Iterable[Term], operations: Sequence[str]) -> Terms:

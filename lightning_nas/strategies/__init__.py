@@ -1,9 +1,9 @@
 """Search strategies: they ask for scores of architectures and are told them."""
 
+from lightning_nas.hull import lower_hull, within_band
 from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.evolution import EvolutionStrategy
 from lightning_nas.strategies.growing_space import GrowingSpace
-from lightning_nas.strategies.hull import lower_hull, within_band
 from lightning_nas.strategies.hull_pool import HullPool
 from lightning_nas.strategies.job import Job
 from lightning_nas.strategies.level_correlation import LevelCorrelation

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from lightning_nas.checks import check_choice
-from lightning_nas.strategies.hull import Point, within_band
+from lightning_nas.hull import Point, within_band
 
 ParentChoice = Literal["walk", "archai", "greedy", "random"]
 

@@ -7,12 +7,12 @@ from typing import Any, Literal, cast, get_args
 
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_choice, check_positive
+from lightning_nas.hull import within_band
 from lightning_nas.operations.weak_learner import Term
 from lightning_nas.spaces.base import SearchSpace, pick
 from lightning_nas.strategies.base import Strategy, finite
 from lightning_nas.strategies.growing_space import GrowingSpace, as_growing
 from lightning_nas.strategies.growth import candidate_places, check_within, checked_terms, draw_terms
-from lightning_nas.strategies.hull import within_band
 from lightning_nas.strategies.hull_pool import HullPool, ParentChoice
 from lightning_nas.strategies.job import Job, JobKind
 from lightning_nas.strategies.job_queues import JobQueues

@@ -199,6 +199,15 @@ class TestHallucination:
         assert not torch.equal(logits[0], hallucinated(space, grown(space))[0](images()))
 
     @BOTH
+    def test_in_half_precision(self, space: PetridishSpace) -> None:
+        """Under autocast, where alphas stay in float32 and outputs do not."""
+        parent, network = (model.float() for model in hallucinated(space, grown(space)))
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = [model(images().float()) for model in (parent, network)]
+        assert outputs[0].dtype == torch.bfloat16
+        assert torch.equal(*outputs)
+
+    @BOTH
     def test_penalty_reaches_alphas_alone(self, space: Any) -> None:  # petridish T2
         _, network = hallucinated(space, grown(space))
         with torch.no_grad():

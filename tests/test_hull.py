@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_nas.hull import Point
 from lightning_nas.strategies import lower_hull, within_band
-from lightning_nas.strategies.hull import Point
 
 FIRST = {"A": (1, 0.50), "B": (2, 0.30), "C": (3, 0.29), "D": (4, 0.20), "E": (5, 0.26), "F": (6, 0.19)}
 SECOND = {"a": (10, 0.080), "b": (14, 0.070), "c": (20, 0.066), "d": (26, 0.0665), "e": (30, 0.060), "g": (40, 0.0605)}
