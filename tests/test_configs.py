@@ -199,7 +199,7 @@ def test_nas_on_the_penn_treebank_steps(tmp_path: Path, monkeypatch: pytest.Monk
     network = module.space.build(proposal.architecture, **module.scale)
     assert round(count_parameters(network) / 1e6) == 25
     optimizer = module.optimizer(network.parameters())
-    scheduler = module.scheduler(optimizer)
+    scheduler = module.schedule(optimizer, proposal)
     rates = []
     for _ in range(35):
         rates.append(optimizer.param_groups[0]["lr"])

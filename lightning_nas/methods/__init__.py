@@ -6,6 +6,7 @@ from lightning_nas.methods.darts import DartsModule
 from lightning_nas.methods.enas import EnasModule
 from lightning_nas.methods.evolution import EvolutionModule
 from lightning_nas.methods.nas import NasModule
+from lightning_nas.methods.petridish import PetridishModule
 from lightning_nas.methods.pnas import PnasModule
 from lightning_nas.methods.random_search import RandomSearchModule
 from lightning_nas.methods.retrain import RetrainModule
@@ -16,6 +17,7 @@ __all__ = [
     "EnasModule",
     "EvolutionModule",
     "NasModule",
+    "PetridishModule",
     "PnasModule",
     "RandomSearchModule",
     "RetrainModule",

@@ -3,23 +3,20 @@
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_nas.architecture import Architecture
-from lightning_nas.costs import count_costs
 from lightning_nas.methods.batches import batch_size
 from lightning_nas.methods.child_record import ChildRecord, Status
 from lightning_nas.methods.epoch_metrics import EpochMetrics
-from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
+from lightning_nas.methods.lasso import Lasso
 from lightning_nas.methods.schedules import scaled_rates
 from lightning_nas.modes import evaluating
-from lightning_nas.seeding import fixed_seed
-from lightning_nas.spaces.base import SearchSpace
-from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks.base import Evaluation, Task
 
@@ -30,30 +27,34 @@ class Child:
     Args:
         proposal: What the strategy has proposed.
         network: Its network, on the device on which it is trained.
-        optimizer: Makes its optimiser.
-        scheduler: Makes its schedule, stepped each epoch.
+        optimizer: Its optimiser.
+        scheduler: Its schedule, stepped each epoch.
         grad_clip: Norm to which gradients are clipped, or ``None``.
         costs: Parameters and multiply-adds of the network.
         epoch_metrics: Metrics of the epoch under way, by stage.
+
+    Attributes:
+        lasso: What its training adds to the loss, if anything.
     """
 
     def __init__(
         self,
         proposal: Proposal,
         network: nn.Module,
-        optimizer: OptimizerCallable,
-        scheduler: SchedulerCallable,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
         grad_clip: float | None,
         costs: dict[str, int],
         epoch_metrics: Mapping[str, EpochMetrics],
     ) -> None:
         self.proposal = proposal
         self.network = network
-        self.optimizer = optimizer(network.parameters())
-        self.scheduler = scheduler(self.optimizer)
+        self.optimizer = optimizer
+        self.scheduler = scheduler
         self.grad_clip = grad_clip
         self.costs = costs
         self.epoch_metrics = epoch_metrics
+        self.lasso: Lasso | None = None
         self.examples = 0
         self.curve: list[float] = []
         self.metrics: dict[str, float] = {}
@@ -76,7 +77,10 @@ class Child:
         evaluation = task.evaluate(self.network, batch)
         if not torch.isfinite(evaluation.loss):
             raise FloatingPointError(f"the loss was {float(evaluation.loss.detach())} in epoch {self.epoch}")
-        torch.autograd.backward(evaluation.training_loss)
+        loss = evaluation.training_loss
+        torch.autograd.backward(loss if self.lasso is None else loss + self.lasso.penalty())
+        if self.lasso is not None:
+            self.lasso.observe()  # before gradients are clipped
         if self.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.grad_clip)
         with scaled_rates(self.optimizer, task.rate_factor(batch)):
@@ -94,7 +98,10 @@ class Child:
 
     def summary(self) -> dict[str, float]:
         """Return the metrics of the epoch under way."""
-        return {name: value for metrics in self.epoch_metrics.values() for name, value in metrics.summary().items()}
+        summary = {} if self.lasso is None else self.lasso.summary()
+        for metrics in self.epoch_metrics.values():
+            summary |= metrics.summary()
+        return summary
 
     def end_epoch(self, metrics: dict[str, float], name: str, mode: str) -> None:
         """Take in what an epoch has come to.
@@ -164,6 +171,7 @@ class Child:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "epoch": {stage: metrics.state_dict() for stage, metrics in self.epoch_metrics.items()},
+            "lasso": self.lasso.state_dict() if self.lasso else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -174,24 +182,5 @@ class Child:
             getattr(self, name).load_state_dict(state[name])
         for stage, metrics in self.epoch_metrics.items():
             metrics.load_state_dict(state["epoch"][stage])
-
-
-def build_network(
-    space: SearchSpace,
-    architecture: Architecture,
-    scale: Mapping[str, Any],
-    seed: int,
-    input_shape: Sequence[int] | None,
-) -> tuple[nn.Module, dict[str, int]]:
-    """Return the network of an architecture, and its costs.
-
-    Args:
-        space: The space of the architecture.
-        architecture: What to build.
-        scale: Its size.
-        seed: Seed of its weights.
-        input_shape: Shape of one input, to count multiply-adds; by default the space's ``example``.
-    """
-    with fixed_seed(seed):
-        network = space.build(architecture, **scale)
-    return network, count_costs(network, space.example if input_shape is None else as_inputs(input_shape))
+        if self.lasso is not None:
+            self.lasso.load_state_dict(state["lasso"])

@@ -26,6 +26,7 @@ class ChildRecord:
         metrics: Metrics of its last epoch.
         curve: The objective after each epoch, more is better.
         error: What went wrong, if it failed.
+        found: What it has found besides its score, as plain JSON data.
         search: Tells children of searches with different settings apart.
     """
 
@@ -40,6 +41,7 @@ class ChildRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
     error: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict)
     search: str = ""
 
     @property
@@ -50,7 +52,7 @@ class ChildRecord:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON data."""
         plain = {**vars(self), "architecture": self.architecture.to_dict(), "curve": list(self.curve)}
-        return {**plain, "costs": dict(self.costs), "metrics": dict(self.metrics)}
+        return {**plain, "costs": dict(self.costs), "metrics": dict(self.metrics), "found": dict(self.found)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -65,8 +67,8 @@ class ChildRecord:
         row |= {name: str(count) for name, count in self.costs.items()}
         row |= {name: repr(value) for name, value in self.metrics.items()}
         row["curve"] = " ".join(repr(value) for value in self.curve)
-        architecture = json.dumps(self.architecture.to_dict())
-        return {**row, "error": self.error, "search": self.search, "architecture": architecture}
+        row |= {"error": self.error, "found": json.dumps(dict(self.found)), "search": self.search}
+        return {**row, "architecture": json.dumps(self.architecture.to_dict())}
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> Self:
@@ -87,6 +89,7 @@ class ChildRecord:
             metrics={name: float(value) for name, value in row.items() if "/" in name and value},
             curve=tuple(float(value) for value in row["curve"].split()),
             error=row["error"],
+            found=json.loads(row["found"]),
             search=row["search"],
         )
 

@@ -1,7 +1,6 @@
 """Searches that train every architecture they look at."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -9,31 +8,33 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torchmetrics import MetricCollection
 
 from lightning_nas._lightning import MisconfigurationException
 from lightning_nas.architecture import Architecture
 from lightning_nas.checks import check_at_least, check_positive
+from lightning_nas.costs import count_costs
 from lightning_nas.methods.base import SearchModule
 from lightning_nas.methods.batches import check_ordinary
-from lightning_nas.methods.child import Child, build_network
+from lightning_nas.methods.child import Child
 from lightning_nas.methods.child_files import ChildFiles, digest
 from lightning_nas.methods.child_record import ChildRecord
+from lightning_nas.methods.child_runner import ChildRunner
 from lightning_nas.methods.epoch_metrics import EpochMetrics
 from lightning_nas.methods.ledger import is_hopeless
 from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
 from lightning_nas.methods.processes import gather, on_cpu
 from lightning_nas.methods.whole_data import check_whole_data
 from lightning_nas.run_folder import run_folder
-from lightning_nas.seeding import derive_seed, make_generator
+from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
 from lightning_nas.spaces.base import SearchSpace
+from lightning_nas.spaces.inputs import as_inputs
 from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks.base import Task
 
 FAILURES = 5  # children at the start that may all fail before the search gives up
-ERROR_LENGTH = 1000  # characters of a message that are kept
 
 
 class ChildSearchModule(SearchModule):
@@ -65,7 +66,7 @@ class ChildSearchModule(SearchModule):
             had until the same epoch (the median rule of Golovin et al. 2017).
         grad_clip: Norm to which gradients are clipped, or ``None``.
         optimizer: Makes a child's optimiser; by default SGD(lr=0.025, momentum=0.9, weight_decay=3e-4).
-        scheduler: Makes its schedule, stepped each epoch; by default a cosine to zero over ``epochs_per_child``.
+        scheduler: Makes its schedule, stepped each epoch; by default a cosine to zero over the child's epochs.
         folder: Where ``children.csv`` is written; by default the logger's folder of the run, or else the Trainer's.
         input_shape: Shape of one input, ``(channels, height, width)`` for images, to count multiply-adds; by default
             the space's ``example``. Without either, they are not counted.
@@ -113,7 +114,7 @@ class ChildSearchModule(SearchModule):
         self.stop_hopeless = stop_hopeless
         self.grad_clip = grad_clip
         self.optimizer = optimizer or partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)
-        self.scheduler = scheduler or partial(CosineAnnealingLR, T_max=epochs_per_child)
+        self.scheduler = scheduler
         self.folder = folder
         self.input_shape = None if input_shape is None else tuple(input_shape)
         self.automatic_optimization = False
@@ -124,8 +125,7 @@ class ChildSearchModule(SearchModule):
             stage: EpochMetrics(stage, cast("MetricCollection", metrics))
             for stage, metrics in zip(self.stages, self.metrics, strict=True)
         }
-        self._child: Child | None = None
-        self._record: ChildRecord | None = None  # of this process's child, until those of the others have ended
+        self._runner = ChildRunner(self._epoch, score_window)
         self._round = False  # whether children are under way in any process
         self._skipped = 0  # epochs of children that are known from a file
         self._running: dict[int, dict[str, Any]] = {}  # by number, of the checkpoint that is resumed
@@ -163,7 +163,9 @@ class ChildSearchModule(SearchModule):
                 f"{self.trainer.check_val_every_n_epoch}"
             )
         # other processes may see another folder, or none
-        self._files.known = gather(self._files.read(self._digest(), self._own_file()), self.trainer)[0]
+        known = self._files.read(self._digest(), self._own_file())
+        self._files.known, self._files.paths = gather((known, self._files.paths), self.trainer)[0]
+        self._runner.search = self._files.search
 
     def _own_file(self) -> Path | None:
         if getattr(self.trainer, "fast_dev_run", False):  # what a trial run has trained is not to be known later
@@ -183,12 +185,14 @@ class ChildSearchModule(SearchModule):
         if not self._round:
             self._begin_round()
             if batch_idx == 0:
-                self._reset()  # a checkpoint after the last batch of an epoch: Lightning never comes back to its end
+                # a checkpoint after the last batch of an epoch: Lightning never comes back to its end
+                self._runner.reset()
         if not self._round:
             self.trainer.should_stop = True
         if not self._round or self._skipped:
             return -1
-        number, epoch = (self._child.proposal.number, self._child.epoch) if self._child else (-1, 0)
+        child = self._runner.child
+        number, epoch = (child.proposal.number, child.epoch) if child else (-1, 0)
         torch.manual_seed(derive_seed(self.seed, "child", number, epoch, batch_idx))
         return None
 
@@ -196,11 +200,15 @@ class ChildSearchModule(SearchModule):
         """Ask for a child for every process, as long as there is something to ask for."""
         proposals = self._ask(self.trainer.world_size)
         self._round = bool(proposals)
+        if not proposals:
+            self._check_any_trained()
         known = [self._files.find(proposal.number, proposal.architecture) for proposal in proposals]
         if proposals and None not in known:
             self._skipped = max(self._epochs_left(record) for record in known if record is not None)
         if self.global_rank < len(proposals):
-            self._begin(proposals[self.global_rank], known[self.global_rank])
+            mine = proposals[self.global_rank]
+            state = self._running.get(mine.number)
+            self._runner.begin(mine, known[self.global_rank], state, self.build_child)
         for proposal in proposals:
             self._running.pop(proposal.number, None)
 
@@ -215,30 +223,36 @@ class ChildSearchModule(SearchModule):
         done = len(self._running.get(record.number, {}).get("curve", ()))
         return max(record.epochs + (record.status == "failed") - done, 1)  # it failed in an epoch that did not end
 
-    def _begin(self, proposal: Proposal, known: ChildRecord | None) -> None:
-        """Build the child of this process, or go on with what is known of it."""
-        state = self._running.get(proposal.number)
-        if known is not None or (state is not None and "record" in state):
-            self._record = known or ChildRecord.from_dict(cast("dict[str, Any]", state)["record"])
-            return
-        try:
-            self._child = self._build(proposal)
-        except Exception as error:
-            self._end(ChildRecord(proposal.number, proposal.architecture, "failed", error=_text(error)))
-            return
-        if state is not None:
-            self._child.load_state_dict(state)
-
     def _go_on(self) -> None:
         """Go on with the children of a checkpoint that was written after the last batch of an epoch."""
         if not self._round and self._running and self.trainer.state.fn == "fit":
             self._begin_round()
 
-    def _build(self, proposal: Proposal) -> Child:
-        space, seed = self.space_of(proposal.architecture), derive_seed(self.seed, "child", proposal.number)
-        network, costs = build_network(space, proposal.architecture, self.scale, seed, self.input_shape)
-        network.to(self.pace)
-        return Child(proposal, network, self.optimizer, self.scheduler, self.grad_clip, costs, self._epoch)
+    def epochs_of(self, proposal: Proposal) -> int:
+        """Return for how many of the Trainer's epochs a child is trained."""
+        return self.epochs_per_child
+
+    def build_child(self, proposal: Proposal) -> Child:
+        """Build a child; an error says that it has failed."""
+        with fixed_seed(derive_seed(self.seed, "child", proposal.number)):
+            network = self.build_network(proposal)
+        example = self.space_of(proposal.architecture).example
+        costs = count_costs(network, example if self.input_shape is None else as_inputs(self.input_shape))
+        optimizer = self.optimizer(self.parameter_groups(network.to(self.pace)))
+        schedule = self.schedule(optimizer, proposal)
+        return Child(proposal, network, optimizer, schedule, self.grad_clip, costs, self._epoch)
+
+    def build_network(self, proposal: Proposal) -> nn.Module:
+        """Build the network of a child, with the weights that it begins with."""
+        return self.space_of(proposal.architecture).build(proposal.architecture, **self.scale)
+
+    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
+        """Return what a child's optimiser takes: parameters, or groups of them."""
+        return network.parameters()
+
+    def schedule(self, optimizer: Optimizer, proposal: Proposal) -> LRScheduler:
+        """Return the schedule of a child's optimiser."""
+        return self.scheduler(optimizer) if self.scheduler else CosineAnnealingLR(optimizer, self.epochs_of(proposal))
 
     # --- how a child is trained ---------------------------------------------------------------------------------------
 
@@ -246,76 +260,56 @@ class ChildSearchModule(SearchModule):
         """Train the child of this process on a batch."""
         check_ordinary(batch)
         cast("Optimizer", self.optimizers()).step()  # Lightning's counter of steps
-        if self._child is None:
-            return
-        try:
-            self.carry("train", self._child.step(self.task, self.continued("train", batch, batch_idx)))
-        except Exception as error:
-            self._fail(error)
+        self._runner.attempt(lambda child: self._step(child, batch, batch_idx))
+
+    def _step(self, child: Child, batch: Any, batch_idx: int) -> None:
+        self.carry("train", child.step(self.task, self.continued("train", batch, batch_idx)))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Validate the child of this process on a batch."""
-        if self._child is None:
-            return
-        try:
-            self.carry("val", self._child.validate(self.task, self.continued("val", batch, batch_idx)))
-        except Exception as error:
-            self._fail(error)
+        self._runner.attempt(lambda child: self._validate(child, batch, batch_idx))
 
-    def _fail(self, error: Exception) -> None:
-        assert self._child is not None
-        self._end(self._child.record("failed", self.score_window, _text(error)))
-
-    def _end(self, record: ChildRecord) -> None:
-        if self._child is not None:
-            self._child.drop()
-        self._child, self._record = None, replace(record, search=self._files.search)
-        self._reset()
+    def _validate(self, child: Child, batch: Any, batch_idx: int) -> None:
+        self.carry("val", child.validate(self.task, self.continued("val", batch, batch_idx)))
 
     def on_train_epoch_start(self) -> None:
         """Forget what an interrupted epoch has left."""
-        self._reset()
+        self._runner.reset()
 
     def on_validation_epoch_start(self) -> None:
         """Forget an earlier validation of this epoch."""
         self._go_on()
         self._epoch["val"].reset()
 
-    def _reset(self) -> None:
-        for metrics in self._epoch.values():
-            metrics.reset()
-
     # --- how it ends --------------------------------------------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
         """End the child's epoch, and the round when all processes have ended theirs."""
         self._go_on()
-        summary = self._end_epoch(self._child) if self._child else {}
-        self._reset()
-        parts = gather((summary, self._record, self._child is None), self.trainer)
+        summary = self._runner.attempt(Child.summary) or {}
+        self._runner.attempt(lambda child: self._end_epoch(child, summary))
+        self._runner.reset()
+        parts = gather((summary, self._runner.record, self._runner.child is None), self.trainer)
         self._log([summary for summary, _, _ in parts if summary])
         self._skipped = max(self._skipped - 1, 0)
         if self._round and not self._skipped and all(ended for _, _, ended in parts):
-            self._end_round([record for _, record, _ in parts if record is not None])
+            self.end_round([record for _, record, _ in parts if record is not None])
         self.log_search()
 
-    def _end_epoch(self, child: Child) -> dict[str, float]:
-        """End the epoch of this process's child; return its metrics."""
-        summary: dict[str, float] = {}
-        try:
-            summary = child.summary()
-            child.end_epoch(summary, *self.task.objective)
-        except Exception as error:
-            self._fail(error)
-            return summary
-        if child.epoch == self.epochs_per_child:
-            self._end(child.record("finished", self.score_window))
+    def _end_epoch(self, child: Child, summary: dict[str, float]) -> None:
+        child.end_epoch(summary, *self.task.objective)
+        if child.epoch == self.epochs_of(child.proposal):
+            self._runner.end("finished", self.find(child))
         elif self.stop_hopeless and is_hopeless(child.curve, self.ledger):
-            self._end(child.record("stopped", self.score_window))
-        return summary
+            self._runner.end("stopped", {})
 
-    def _end_round(self, records: list[ChildRecord]) -> None:
-        self._round, self._record = False, None
+    def find(self, child: Child) -> dict[str, Any]:
+        """Return what a child has found in its training besides its score, as plain JSON data: nothing."""
+        return {}
+
+    def end_round(self, records: list[ChildRecord]) -> None:
+        """Take in what has become of the children of all processes."""
+        self._round, self._runner.record = False, None
         for record in sorted(records, key=lambda record: record.number):
             self._take(record)
         if self.trainer.is_global_zero:
@@ -326,13 +320,21 @@ class ChildSearchModule(SearchModule):
     def _take(self, record: ChildRecord) -> None:
         """Tell the strategy, and keep the record."""
         self.ledger.append(record)
-        self.strategy.tell(self.strategy.proposals[record.number], record.score)
+        self.tell(record)
         self.examples_seen += record.examples
-        if len(self.ledger) == FAILURES and all(child.status == "failed" for child in self.ledger):
+        if len(self.ledger) == FAILURES:
+            self._check_any_trained()
+
+    def _check_any_trained(self) -> None:
+        if self.ledger and all(child.status == "failed" for child in self.ledger):
             raise MisconfigurationException(
-                f"Expected children that can be trained but the first {FAILURES} have all failed, the last one with "
-                f"{record.error!r}; look at `scale`, `task` and the data"
+                f"Expected children that can be trained but the first {len(self.ledger)} have all failed, the last one "
+                f"with {self.ledger[-1].error!r}; look at `scale`, `task` and the data"
             )
+
+    def tell(self, record: ChildRecord) -> None:
+        """Tell the strategy what has become of a child; all processes do, in the same order."""
+        self.strategy.tell(self.strategy.proposals[record.number], record.score)
 
     def _log(self, summaries: list[dict[str, float]]) -> None:
         """Log the means over the children that are under way."""
@@ -362,14 +364,9 @@ class ChildSearchModule(SearchModule):
         super().on_save_checkpoint(checkpoint)
         checkpoint["children"] = [record.to_dict() for record in self.ledger]
         checkpoint["children_files"] = list(self._files.paths)
-        running = [state for state in gather(on_cpu(self._state()), self.trainer) if state is not None]
+        running = [state for state in gather(on_cpu(self._runner.state_dict()), self.trainer) if state is not None]
         # what a run with more processes has left for later
         checkpoint["running"] = [*self._running.values(), *running]
-
-    def _state(self) -> dict[str, Any] | None:
-        if self._record is not None:
-            return {"number": self._record.number, "record": self._record.to_dict()}
-        return self._child.state_dict() if self._child else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the records, and the children under way when they are next needed."""
@@ -377,12 +374,9 @@ class ChildSearchModule(SearchModule):
         self.ledger = [ChildRecord.from_dict(data) for data in checkpoint["children"]]
         self._files.paths = list(checkpoint["children_files"])
         self._running = {state["number"]: state for state in checkpoint["running"]}
-        self._child, self._record, self._round, self._skipped = None, None, False, 0  # of an earlier fit
+        self._runner = ChildRunner(self._epoch, self.score_window)  # that of an earlier fit may have a child
+        self._round, self._skipped = False, 0
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:ERROR_LENGTH]

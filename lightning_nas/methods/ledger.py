@@ -10,7 +10,7 @@ from typing import TextIO
 from lightning_nas.methods.child_record import ChildRecord
 
 COLUMNS = ("number", "status", "score", "epochs", "examples", "seconds", "params", "macs")
-LAST_COLUMNS = ("curve", "error", "search", "architecture")
+LAST_COLUMNS = ("curve", "error", "found", "search", "architecture")
 HOPELESS_AFTER = 5  # children that must be known before one can be called hopeless
 
 

@@ -16,7 +16,7 @@ from lightning_nas.methods.base import TaskModule
 from lightning_nas.methods.batches import batch_size, check_ordinary
 from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
 from lightning_nas.methods.schedules import scaled_rates
-from lightning_nas.operations.drop_path import DropPath
+from lightning_nas.operations.drop_path import set_drop_path
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.tasks.base import Evaluation, Task
@@ -126,9 +126,7 @@ class RetrainModule(TaskModule):
         self._rate_factor = self.task.rate_factor(batch)
         # at every batch: a run resumed in the middle of an epoch never gets to its start
         epochs = self.trainer.max_epochs or 0
-        for module in self.network.modules():
-            if isinstance(module, DropPath):
-                module.probability = self.drop_path * self.current_epoch / epochs if epochs > 0 else self.drop_path
+        set_drop_path(self.network, self.drop_path * self.current_epoch / epochs if epochs > 0 else self.drop_path)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the network."""

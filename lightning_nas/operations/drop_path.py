@@ -34,3 +34,10 @@ class DropPath(nn.Module):
         keep = 1.0 - self.probability * self.scale
         mask = x.new_empty((len(x), 1, 1, 1)).bernoulli_(keep)
         return x * (mask / keep)
+
+
+def set_drop_path(network: nn.Module, probability: float) -> None:
+    """Set the probability of every ``DropPath`` of a network, before its place's share."""
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.probability = probability

@@ -6,7 +6,14 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from lightning_nas._lightning import pl
-from lightning_nas.methods import ChildSearchModule, EvolutionModule, NasModule, PnasModule, RandomSearchModule
+from lightning_nas.methods import (
+    ChildSearchModule,
+    EvolutionModule,
+    NasModule,
+    PetridishModule,
+    PnasModule,
+    RandomSearchModule,
+)
 from lightning_nas.testing import SearchModuleContract
 from lightning_nas.testing.search_module import RandomImages
 
@@ -59,3 +66,31 @@ class TestPnas(ChildContract):
         scale = {"channels": 4, "cells_per_stage": 1}
         space = "nasnet?blocks=2&operations=identity"
         return PnasModule(space, beam=2, scale=scale, epochs_per_child=1)
+
+
+class PetridishContract(ChildContract):
+    """Three epochs are a seed, a hallucination and a child; or half of a hallucination, or of a child."""
+
+    mode, epochs = "cell", 1
+
+    def module(self) -> ChildSearchModule:
+        return PetridishModule(
+            f"petridish?mode={self.mode}&cells=1",
+            scale={"filters": 4},
+            seed_epochs=1,
+            hallucination_epochs=self.epochs,
+            child_epochs=self.epochs,
+            input_shape=(3, 8, 8),
+        )
+
+
+class TestPetridish(PetridishContract):
+    pass
+
+
+class TestPetridishMacro(PetridishContract):
+    mode = "macro"
+
+
+class TestWithinHallucinations(PetridishContract):
+    epochs = 3
