@@ -22,6 +22,7 @@ FINISHED = ChildRecord(
     costs={"params": 10, "macs": 2**40},
     metrics={"val/loss": 2 / 3, "train/loss": 1e-17},
     curve=(0.1, 1 / 3),
+    found={"selection": [[[0, "identity"]], []]},
     search="a",
 )
 FAILED = ChildRecord(1, ARCHITECTURE, "failed", costs={"params": 7}, error='RuntimeError: "two",\nlines; é', search="a")
@@ -41,7 +42,7 @@ def test_columns(tmp_path: Path) -> None:
     assert header == [
         *("number", "status", "score", "epochs", "examples", "seconds", "params", "macs"),
         *("train/loss", "val/loss", "val/other"),
-        *("curve", "error", "search", "architecture"),
+        *("curve", "error", "found", "search", "architecture"),
     ]
 
 

@@ -445,7 +445,7 @@ def test_validating_a_checkpoint_asks_for_nothing(checkpoints: Path, tmp_path: P
     module = digits_module()
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
     trainer.validate(module, small_digits(), checkpoints / "batch4.ckpt", verbose=False)
-    assert module._child is None
+    assert module._runner.child is None
     assert not (tmp_path / "children.csv").exists()
 
 
