@@ -4,6 +4,7 @@ from lightning_nas.callbacks.architecture_log import ArchitectureLog
 from lightning_nas.callbacks.cost_meter import CostMeter
 from lightning_nas.callbacks.derive_architecture import DeriveArchitecture
 from lightning_nas.callbacks.differentiable_search import DifferentiableSearch
+from lightning_nas.callbacks.growth_gallery import GrowthGallery
 from lightning_nas.callbacks.hessian_eigenvalue import HessianEigenvalue
 from lightning_nas.callbacks.non_monotonic_averaging import NonMonotonicAveraging
 from lightning_nas.callbacks.pareto_front import ParetoFront
@@ -14,6 +15,7 @@ __all__ = [
     "CostMeter",
     "DeriveArchitecture",
     "DifferentiableSearch",
+    "GrowthGallery",
     "HessianEigenvalue",
     "NonMonotonicAveraging",
     "ParetoFront",

@@ -1,3 +1,5 @@
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,14 @@ import yaml
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_nas import ChildSearchModule, DartsModule, EnasModule, RetrainModule, SearchModule
+from lightning_nas import ChildSearchModule, DartsModule, EnasModule, PetridishModule, RetrainModule, SearchModule
 from lightning_nas._lightning import CombinedLoader, pl
 from lightning_nas.commands.lightning import from_config
-from lightning_nas.costs import count_parameters
+from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.spaces import PetridishSpace
 from lightning_nas.tasks.text_batch import TextBatch
 
+SEEDS = {"cell": ["cells=1", "cells=2"], "macro": ["mode=macro&cells=1", "mode=macro&cells=2"]}
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
 pytestmark = [
@@ -26,9 +30,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 
-def make(path: Path) -> Any:
+def make(path: Path, options: Mapping[str, object] | None = None) -> Any:
     with torch.random.fork_rng([]):  # LightningCLI seeds everything
-        return from_config(path)
+        return from_config(path, options)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -79,6 +83,7 @@ def test_search_of_the_paper_steps() -> None:
         ("darts_imagenet_retrain", 224, 1000, 4_718_752, 0.1),
         ("enas_micro_cifar10_retrain", 32, 10, 3_894_372, 0.05),
         ("enas_macro_cifar10_retrain", 32, 10, 30_947_424, 0.05),
+        ("petridish_cifar10_retrain", 32, 10, 2_456_852, 0.025),
     ],
 )
 def test_retraining_of_the_paper_steps(name: str, size: int, classes: int, params: int, rate: float) -> None:
@@ -131,6 +136,88 @@ def test_search_of_children_steps(
     optimizer = module.optimizer(network.parameters())
     assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (rate, 0.9)
     assert count_parameters(network) > 0
+
+
+def one_batch(size: int) -> DataLoader[Any]:
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(images, torch.tensor([0, 9])), 2)
+
+
+@pytest.mark.parametrize("mode", ["cell", "macro"])
+class TestPetridish:
+    def test_search_of_the_paper(self, mode: str) -> None:
+        cli = make(CONFIGS[0].with_name(f"petridish_{mode}_cifar10.yaml"))
+        module, strategy, data = cli.model, cli.model.strategy, cli.datamodule.hparams
+        assert module.space == PetridishSpace(mode)  # type: ignore[arg-type]  # pytest has strings only
+        settings = (strategy.terms, strategy.max_growth, strategy.max_cost, strategy.pool.eps, module.l1)
+        assert settings == (3, 8, 1.667e8 / 2, 0.025, 1e-3)
+        assert (data.batch_size, data.val_fraction, data.cutout, data.crop_padding, data.flip) == (32, 0.1, 16, 4, True)
+
+        (seed,) = strategy.ask()
+        strategy.tell(seed, 0.9, cost=11_485_824)
+        (hallucination,) = strategy.ask()
+        strategy.tell(hallucination, 0.9, selection=[[(1, "identity")]] * len(hallucination.places))
+        (child,) = strategy.ask()
+        jobs = [(job.kind, module.epochs_of(job)) for job in (seed, hallucination, child)]
+        assert jobs == [("seed", 200), ("hallucination", 80), ("child", 80)]
+        assert cli.trainer.max_epochs == 200 + (strategy.max_jobs - 1) * 80 == 160_120
+
+        optimizer = module.optimizer(module.parameter_groups(module.build_network(seed)))
+        assert [(group["weight_decay"], group["momentum"]) for group in optimizer.param_groups] == [
+            (1e-4, 0.9),
+            (0, 0.9),
+        ]
+        schedule, rates = module.schedule(optimizer, seed), []
+        for _ in range(200):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        assert rates == pytest.approx([0.0125 * (1 + math.cos(math.pi * k / 200)) for k in range(200)])
+
+    @pytest.mark.slow
+    def test_search_of_the_paper_steps(self, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A batch for each of a seed, a hallucination of it and its child."""
+        monkeypatch.chdir(tmp_path)
+        short = dict.fromkeys(("model.seed_epochs", "model.hallucination_epochs", "model.child_epochs"), 1)
+        module = make(CONFIGS[0].with_name(f"petridish_{mode}_cifar10.yaml"), {**short, "model.max_jobs": 3}).model
+        assert isinstance(module, PetridishModule)
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        trainer: pl.Trainer = pl.Trainer(accelerator="cpu", max_epochs=9, num_sanity_val_steps=0, **quiet)  # type: ignore[arg-type]  # one type for all
+        trainer.fit(module, one_batch(32), one_batch(32))
+        assert [(job.kind, job.parent) for job in module.strategy.jobs] == [
+            ("seed", None),
+            ("hallucination", 0),
+            ("child", 1),
+        ]
+        assert [record.status for record in module.ledger] == ["finished"] * 3
+        assert trainer.global_step == 3
+        seed, hallucination, child = [record.costs for record in module.ledger]
+        assert (seed["params"], seed["macs"]) == (67_258, 11_485_824)
+        assert hallucination["params"] > child["params"] > 67_258
+        assert child["macs"] > hallucination["macs"] == 11_485_824  # what is validated is the parent
+
+    def test_finals_of_the_paper(self, mode: str) -> None:
+        """Twice the cells and filters of a seed make the seed of six cells a stage."""
+        cli = make(CONFIGS[0].with_name("petridish_cifar10_retrain.yaml"))
+        scale = {name: value for name, value in cli.model.scale.items() if name != "auxiliary"}
+        three, six = PetridishSpace(mode), PetridishSpace(mode, 6)  # type: ignore[arg-type]  # pytest has strings only
+        for network in (three.build(three.seed(), **scale), six.build(six.seed(), filters=32)):
+            assert count_parameters(network) == 388_394
+            assert count_multiply_adds(network, torch.zeros(1, 3, 32, 32)) == 61_719_808
+        assert (cli.model.auxiliary, cli.model.drop_path, cli.model.grad_clip) == (True, 0.4, 5.0)
+        assert cli.model.task.auxiliary_weight == 0.4
+        assert cli.model.optimizer([nn.Parameter(torch.zeros(()))]).defaults["weight_decay"] == 5e-4
+        data = cli.datamodule.hparams
+        assert (data.batch_size, data.val_fraction, data.cutout, cli.trainer.max_epochs) == (32, 0.0, 16, 600)
+
+    def test_small_search_has_epochs_for_all_jobs(self, mode: str) -> None:
+        cli = make(CONFIGS[0].with_name(f"petridish_{mode}_cifar10_small.yaml"))
+        strategy, options = cli.model.strategy, cli.model.hparams
+        seeds = strategy.ask(2)
+        assert [job.architecture.space for job in seeds] == [f"petridish?{query}" for query in SEEDS[mode]]
+        growths = (strategy.max_jobs - len(seeds)) // 2
+        epochs = 2 * options.seed_epochs + growths * (options.hallucination_epochs + options.child_epochs)
+        assert epochs == 52 <= cli.trainer.max_epochs
 
 
 def read(module: pl.LightningModule, texts: int = 2) -> pl.Trainer:

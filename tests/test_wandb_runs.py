@@ -15,6 +15,7 @@ from lightning_nas import (
     EnasModule,
     EvolutionModule,
     NasModule,
+    PetridishModule,
     PnasModule,
     RandomSearchModule,
     RetrainModule,
@@ -36,6 +37,7 @@ pytestmark = [
 SCALE = {"channels": 4, "cells": 1}
 PNAS_SCALE = {"channels": 4, "cells_per_stage": 1}
 NAS_SPACE, PNAS_SPACE = "nas_conv?layers=2&kernels=1,3&filters=4,8", "nasnet?blocks=2&operations=identity"
+PETRIDISH_SPACE = "petridish?cells=1"
 
 # --- what all methods have --------------------------------------------------------------------------------------------
 
@@ -142,6 +144,20 @@ METHODS = {
         PNAS_SPACE,
         {*CHILDREN, "beam", "predictor"},
         {"architecture/derived_share/identity"},
+        {},
+    ),
+    "PetridishModule": Method(
+        lambda: PetridishModule(
+            PETRIDISH_SPACE,
+            scale={"filters": 4},
+            seed_epochs=1,
+            hallucination_epochs=1,
+            child_epochs=1,
+            input_shape=(3, 8, 8),
+        ),
+        PETRIDISH_SPACE,
+        set(),
+        set(),
         {},
     ),
     "RetrainModule": Method(retraining, "nasbench201", {"architecture", "auxiliary", "drop_path"}, set(), {}),

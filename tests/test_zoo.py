@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_nas.costs import count_parameters
-from lightning_nas.spaces import DartsSpace, get_space
-from lightning_nas.zoo import ARCHITECTURES, DARTS_V1, DARTS_V2, AmoebaNet, NASNet, find_architecture
+from lightning_nas.costs import count_multiply_adds, count_parameters
+from lightning_nas.spaces import DartsSpace, PetridishSpace, get_space
+from lightning_nas.zoo import ARCHITECTURES, DARTS_V1, DARTS_V2, PETRIDISH_CELL, AmoebaNet, NASNet, find_architecture
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "published_counts.py"
 
@@ -56,7 +56,7 @@ class TestCounts:
 
     def test_every_architecture_is_compared(self, script: ModuleType) -> None:
         names = {row.name.split()[0] for row in script.rows()}
-        assert ARCHITECTURES.keys() <= names
+        assert ARCHITECTURES.keys() - names == {"PETRIDISH_CELL"}  # the exact counts of which nobody has published
         assert len(script.rows()) == 2 * 5 + 2 + 4 + 2 + 3 + 12 + 3 + 3 + 2 + 9 + 8
 
     def test_supernet_tensors(self) -> None:
@@ -108,12 +108,87 @@ class TestGenotypes:
         assert genotype.reduce == first + rest
 
     def test_all_differ(self) -> None:
-        assert len({get_space(a.space).canonical(a) for a in ARCHITECTURES.values()}) == len(ARCHITECTURES) == 17
+        assert len({get_space(a.space).canonical(a) for a in ARCHITECTURES.values()}) == len(ARCHITECTURES) == 18
 
     @pytest.mark.parametrize("name", ["NASNet", "AmoebaNet"])
     def test_cells_with_loose_ends_train(self, name: str) -> None:
         network = space_of(name).build(ARCHITECTURES[name], channels=4, layers=3, auxiliary=True)
         output: Any = network(torch.randn(2, 3, 32, 32))
+        (output.logits.sum() + output.auxiliary.sum()).backward()
+        assert all(p.grad is not None for p in network.parameters())
+
+
+def separable(channels: int, kernel: int) -> int:
+    """Parameters of a separable convolution applied twice, with two normalisations."""
+    return 2 * (kernel**2 * channels + channels**2 + 2 * channels)
+
+
+def dilated(channels: int, kernel: int) -> int:
+    return kernel**2 * channels + channels**2 + 2 * channels
+
+
+def pointwise(inputs: int, channels: int) -> int:
+    """Parameters of a 1x1 convolution and a normalisation; a factorised reduction has as many."""
+    return inputs * channels + 2 * channels
+
+
+def petridish_cells(filters: int, repeat: int) -> int:
+    """Parameters of the published cells of Petridish, three a stage times ``repeat``, added up by hand."""
+    total = 27 * 3 * filters + 6 * filters  # stem
+    for stage in range(3):
+        c = filters * 2**stage
+        node = pointwise(3 * c, c) + 1  # of three terms, with its gate
+        if stage:
+            halved = dilated(c, 5) + separable(c, 5) + 2 * separable(c, 3) + 3 * pointwise(c, c)
+            seed = separable(c, 3) + pointwise(c, c)
+            total += seed + halved + 3 * node + 2 * pointwise(c // 2, c)  # both inputs have half the channels
+        normal = separable(c, 3) + dilated(c, 3) + node + 2 * separable(c, 3) + dilated(c, 3) + node
+        total += 3 * repeat * normal
+    total += pointwise(
+        3 * filters, filters
+    )  # the first cell reads the stem; no normal cell reads the cell before the last
+    return total + 2 * c + pointwise(c, c) + 10 * c + 10
+
+
+class TestPetridish:
+    def test_released_cells(self) -> None:
+        """As in the description of the released network; 0 is the cell before the last, 1 the last."""
+        space = PetridishSpace()
+        grown: dict[str, list[str]] = {"normal": [], "reduce": []}
+        for increment in space.increments(PETRIDISH_CELL):
+            grown[increment.place].append(" ".join(f"{operation},{source}" for source, operation in increment.terms))
+        assert grown == {
+            "normal": [
+                "dil_conv_3x3,1 avg_pool_3x3,1 identity,1",
+                "sep_conv_3x3,1 sep_conv_3x3,2 dil_conv_3x3,2",
+            ],
+            "reduce": [
+                "sep_conv_3x3,0 sep_conv_5x5,1 avg_pool_3x3,1",
+                "max_pool_3x3,1 identity,1 dil_conv_5x5,2",
+                "identity,0 sep_conv_3x3,1 identity,1",
+            ],
+        }
+
+    @pytest.mark.parametrize(
+        ("scale", "parameters", "multiply_adds"),
+        [
+            ({}, 397_522, 56_816_256),  # as searched: below the limit of 83.35M multiply-adds
+            ({"filters": 32}, 1_491_842, 209_052_928),
+            ({"filters": 32, "repeat": 2}, 2_456_852, 353_559_808),  # the paper's 2.5M
+            ({"filters": 37, "repeat": 2}, 3_255_682, 467_151_048),  # the paper's 3.2M
+        ],
+    )
+    def test_sizes(self, scale: dict[str, int], parameters: int, multiply_adds: int) -> None:
+        """Exact numbers are ours: the paper has rounded ones, of which the second is off by a digit."""
+        with torch.device("meta"):
+            network = PetridishSpace().build(PETRIDISH_CELL, **scale)
+            assert count_multiply_adds(network, torch.zeros(1, 3, 32, 32)) == multiply_adds
+        by_hand = petridish_cells(scale.get("filters", 16), scale.get("repeat", 1))
+        assert count_parameters(network) == parameters == by_hand
+
+    def test_it_trains(self) -> None:
+        network = PetridishSpace().build(PETRIDISH_CELL, filters=2, image_size=16, auxiliary=True)
+        output: Any = network(torch.randn(2, 3, 16, 16))
         (output.logits.sum() + output.auxiliary.sum()).backward()
         assert all(p.grad is not None for p in network.parameters())
 

@@ -34,6 +34,7 @@ from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks.base import Task
 
+NOT_COMPARED = ("max_children", "max_jobs", "folder")  # settings on which no child depends
 FAILURES = 5  # children at the start that may all fail before the search gives up
 
 
@@ -173,7 +174,7 @@ class ChildSearchModule(SearchModule):
         return Path(self.folder or run_folder(self.trainer)) / "children.csv"
 
     def _digest(self) -> str:
-        settings = {name: value for name, value in self.hparams.items() if name not in ("max_children", "folder")}
+        settings = {name: value for name, value in self.hparams.items() if name not in NOT_COMPARED}
         names = [type(self.strategy).__name__, self.space.name, type(self.task).__name__]
         return digest(names, [self.trainer.limit_train_batches, self.trainer.limit_val_batches], settings)
 

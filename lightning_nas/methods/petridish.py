@@ -196,6 +196,7 @@ class PetridishModule(ChildSearchModule):
         else:
             network = space.build(job.architecture, **self.scale)
         if job.parent is not None:
+            network.to(self.pace)  # first: in single precision, weights of double precision would be rounded
             network.inherit(self._weights.read(job.parent), job.candidate or 0)
         return network
 

@@ -2,8 +2,11 @@
 
 from lightning_nas.plotting.cells import plot_cells
 from lightning_nas.plotting.dot import to_dot
+from lightning_nas.plotting.families import plot_family
 from lightning_nas.plotting.front_points import FrontPoints
 from lightning_nas.plotting.fronts import plot_fronts
+from lightning_nas.plotting.growth import plot_hull_growth
+from lightning_nas.plotting.grown_model import GrownModel
 from lightning_nas.plotting.networks import plot_network
 from lightning_nas.plotting.predictions import plot_predictions
 from lightning_nas.plotting.published import published_points
@@ -14,9 +17,12 @@ from lightning_nas.plotting.weights import plot_weights
 
 __all__ = [
     "FrontPoints",
+    "GrownModel",
     "Series",
     "plot_cells",
+    "plot_family",
     "plot_fronts",
+    "plot_hull_growth",
     "plot_network",
     "plot_predictions",
     "plot_trajectories",

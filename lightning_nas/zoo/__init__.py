@@ -16,6 +16,7 @@ from lightning_nas.zoo.enas_macro import ENAS_MACRO
 from lightning_nas.zoo.enas_micro import ENAS_MICRO
 from lightning_nas.zoo.nas_conv import NAS_V1
 from lightning_nas.zoo.nasnet import AMOEBANET_A, NASNET_A, PNASNET_5
+from lightning_nas.zoo.petridish import PETRIDISH_CELL
 from lightning_nas.zoo.published_result import PublishedResult
 from lightning_nas.zoo.recurrent import DARTS_RNN_V1, DARTS_RNN_V2, ENAS_RNN, NAS_CELL
 from lightning_nas.zoo.results import published_results
@@ -34,6 +35,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "NASNET_A": NASNET_A,
     "AMOEBANET_A": AMOEBANET_A,
     "PNASNET_5": PNASNET_5,
+    "PETRIDISH_CELL": PETRIDISH_CELL,
     "DARTS_RNN_V1": DARTS_RNN_V1,
     "DARTS_RNN_V2": DARTS_RNN_V2,
     "ENAS_RNN": ENAS_RNN,
@@ -77,6 +79,7 @@ __all__ = [
     "PC_DARTS",
     "PC_DARTS_IMAGE",
     "PDARTS",
+    "PETRIDISH_CELL",
     "PNASNET_5",
     "AmoebaNet",
     "NASNet",
