@@ -5,8 +5,8 @@ from lightning_nas.plotting.dot import to_dot
 from lightning_nas.plotting.families import plot_family
 from lightning_nas.plotting.front_points import FrontPoints
 from lightning_nas.plotting.fronts import plot_fronts
-from lightning_nas.plotting.growth import plot_hull_growth
 from lightning_nas.plotting.grown_model import GrownModel
+from lightning_nas.plotting.growth import plot_hull_growth
 from lightning_nas.plotting.networks import plot_network
 from lightning_nas.plotting.predictions import plot_predictions
 from lightning_nas.plotting.published import published_points
