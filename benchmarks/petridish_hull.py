@@ -1,12 +1,13 @@
-"""Compares the hulls of Petridish, of random growth and of seeds alone, at an equal budget of training examples.
+"""Compares the hulls of Petridish, of random growth and of the seed alone, at an equal budget of training examples.
 
     python benchmarks/petridish_hull.py --images cifar10 --json hull.json --plot hull.png
     python benchmarks/petridish_hull.py --images cifar10 --json macro.json --mode macro
 
-The search is configs/petridish_<mode>_cifar10_small.yaml. Random growth trains the same jobs, but takes its parents and
-what they grow by at random. Seeds alone share the whole budget. The JSON file holds the hypervolumes, one per seed of the
-random numbers, of multiply-adds and validation error, as shares of the largest model of all runs and of chance; and every
-model's multiply-adds and error. Half an hour for three seeds, on two cores.
+The search is configs/petridish_<mode>_cifar10_small.yaml. Random growth trains jobs of the same kinds and lengths, but
+takes its parents, and what they grow by, at random. The seed alone is trained with the whole budget. The JSON file has
+every model, and a hypervolume per seed of the random numbers: of multiply-adds, up to 1.1 times those of the largest
+model, and of validation errors, up to that of guessing. "seeds_at_start" is the seed with which Petridish has begun.
+Half an hour for three seeds, on two cores.
 """
 
 import argparse
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CHANCE = 0.9  # the error of guessing
+REFERENCE = (1.1, 1.0)  # shares of the largest model and of chance
 ARMS = ("petridish", "random_growth", "seeds_only")
 
 COLORS = {"petridish": "#0072b2", "random_growth": "#d55e00", "seeds_only": "#009e73"}
@@ -43,57 +45,64 @@ def options_of(arm: str, search: Mapping[str, Any]) -> dict[str, object]:
     if arm == "random_growth":
         return {"model.choice": "random", "model.selection": "random", "model.eps": ".inf"}
     if arm == "seeds_only":
-        seeds = len(search["seeds"])
-        growths = (search["max_jobs"] - seeds) // 2
-        epochs = seeds * search["seed_epochs"] + growths * (search["hallucination_epochs"] + search["child_epochs"])
-        return {"model.max_jobs": seeds, "model.seed_epochs": epochs // seeds}
+        growths = (search["max_jobs"] - 1) // 2
+        epochs = growths * (search["hallucination_epochs"] + search["child_epochs"])
+        return {"model.max_jobs": 1, "model.seed_epochs": search["seed_epochs"] + epochs}
     return {}
 
 
-def run(run: tuple[str, int], config: Path, images: Path, output_dir: Path) -> dict[str, Any]:
+def run(task: tuple[str, int], config: Path, images: Path, output_dir: Path) -> dict[str, Any]:
     """Search by one arm with one seed; return multiply-adds and error of every model, and what it has cost."""
     torch.set_num_threads(1)
-    arm, seed = run
+    arm, seed = task
     options: dict[str, object] = {"data.root": images, "data.seed": seed, "model.seed": seed}
     logs = {"trainer.logger.save_dir": output_dir, "trainer.logger.name": arm, "trainer.logger.version": f"seed{seed}"}
-    search = from_config(config).model.hparams
-    cli = from_config(config, options | logs | options_of(arm, search))
+    arguments = from_config(config).model.hparams
+    cli = from_config(config, options | logs | options_of(arm, arguments))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-    models = [(model.metrics["macs"], 1 - model.metrics["val/accuracy"]) for model in cli.model.candidates().values()]
+    models = cli.model.candidates().items()
+    points = {name: (model.metrics["macs"], 1 - model.metrics["val/accuracy"]) for name, model in models}
     _, seconds, _ = cli.model.cost_and_best()
-    return {"models": models, "examples": int(cli.model.examples_seen), "seconds": seconds}
+    return {"models": points, "examples": int(cli.model.examples_seen), "seconds": round(seconds)}
 
 
 def hypervolumes(runs: Runs) -> dict[str, list[float]]:
-    """Return a hypervolume per arm and seed, of shares of the most multiply-adds of all and of chance."""
+    """Return a hypervolume per arm and seed, of shares of the largest model's multiply-adds and of chance."""
     most = max(macs for points in runs.values() for models in points for macs, _ in models)
-    reference = (1.0 + 1e-9, 1.0)  # the largest model counts
     return {
-        arm: [hypervolume([(macs / most, error / CHANCE) for macs, error in models], reference) for models in points]
+        arm: [hypervolume([(macs / most, error / CHANCE) for macs, error in models], REFERENCE) for models in points]
         for arm, points in runs.items()
     }
 
 
 def plot(runs: Runs, seeds: Sequence[int]) -> "Figure":
-    """Draw all models and the hulls, a picture per seed."""
+    """Draw all models and their hulls, a picture per seed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.6 * len(seeds), 3.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(max(3.4 * len(seeds), 5), 3.8), dpi=150, layout="constrained")
     pictures = figure.subplots(1, len(seeds), sharex=True, sharey=True, squeeze=False)[0]
     for column, (axes, seed) in enumerate(zip(pictures, seeds, strict=True)):
-        for arm, points in runs.items():
-            models = [(macs / 1e6, error * 100) for macs, error in points[column]]
-            hull = lower_hull(models)
+        for arm in ARMS:
+            models = [(macs / 1e6, 100 * error) for macs, error in runs[arm][column]]
             axes.scatter(*zip(*models, strict=True), s=12, color=COLORS[arm], alpha=0.4, linewidths=0)
-            axes.plot(
-                *zip(*hull, strict=True), color=COLORS[arm], marker="o", markersize=4, label=arm.replace("_", " ")
-            )
+            hull = zip(*lower_hull(models), strict=True)
+            axes.plot(*hull, color=COLORS[arm], marker="o", markersize=4, label=arm.replace("_", " "))
         axes.set_title(f"seed {seed}", fontsize=10)
         axes.set_xlabel("multiply-adds (millions)")
         axes.grid(visible=True, color="#e4e7eb", linewidth=0.6)
     pictures[0].set_ylabel("validation error (%)")
-    pictures[0].legend(frameon=False, fontsize=9)
+    pictures[-1].legend(frameon=False, fontsize=9)
     return figure
+
+
+def gather_runs(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[list[Point]]]:
+    """Return the models of every arm and seed, and the seed with which Petridish has begun."""
+    runs = {arm: [list(result["models"].values()) for result in rows] for arm, rows in results.items()}
+    starts = [
+        [point for name, point in result["models"].items() if name.startswith("seed")]
+        for result in results["petridish"]
+    ]
+    return {**runs, "seeds_at_start": starts}
 
 
 def main() -> int:
@@ -102,34 +111,26 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write the hypervolumes and all models")
     parser.add_argument("--plot", type=Path, help="where to write a picture of the hulls")
     parser.add_argument("--mode", choices=("cell", "macro"), default="cell")
-    parser.add_argument("--config", type=Path, help="by default configs/petridish_<mode>_cifar10_small.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", choices=ARMS, nargs="+", default=ARMS)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, each on one core")
     parser.add_argument("--output-dir", type=Path, default=Path("runs/petridish_hull"))
     arguments = parser.parse_args()
-    config = arguments.config or CONFIGS / f"petridish_{arguments.mode}_cifar10_small.yaml"
-    search = partial(
-        run, config=config, images=arguments.images.absolute(), output_dir=arguments.output_dir / arguments.mode
-    )
-    tasks = list(product(arguments.arms, arguments.seeds))
+    config = CONFIGS / f"petridish_{arguments.mode}_cifar10_small.yaml"
+    folder = arguments.output_dir / arguments.mode
+    search = partial(run, config=config, images=arguments.images.absolute(), output_dir=folder)
+    tasks = list(product(ARMS, arguments.seeds))
     with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
         done = dict(zip(tasks, pool.map(search, tasks), strict=True))
-    runs = {arm: [done[arm, seed]["models"] for seed in arguments.seeds] for arm in arguments.arms}
+    results = {arm: [done[arm, seed] for seed in arguments.seeds] for arm in ARMS}
+    runs = gather_runs(results)
     volumes = hypervolumes(runs)
     for arm, values in volumes.items():
-        numbers = [done[arm, seed] for seed in arguments.seeds]
-        print(
-            f"{arm:14} hypervolumes {' '.join(f'{value:.4f}' for value in values)}, mean {statistics.mean(values):.4f}; "
-            f"examples {[number['examples'] for number in numbers]}, seconds {[round(n['seconds']) for n in numbers]}"
-        )
+        print(f"{arm:14} mean {statistics.mean(values):.4f}, per seed {' '.join(f'{value:.4f}' for value in values)}")
+    for arm, rows in results.items():
+        print(f"{arm:14} examples {[row['examples'] for row in rows]}, seconds {[row['seconds'] for row in rows]}")
     if arguments.json:
-        details = {
-            "mode": arguments.mode,
-            "seeds": arguments.seeds,
-            "runs": {arm: [done[arm, seed] for seed in arguments.seeds] for arm in arguments.arms},
-        }
-        arguments.json.write_text(json.dumps({**volumes, **details}, indent=1) + "\n", encoding="utf-8")
+        report = {**volumes, "mode": arguments.mode, "seeds": arguments.seeds, "runs": results}
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.plot:
         plot(runs, arguments.seeds).savefig(arguments.plot)
     return 0

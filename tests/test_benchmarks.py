@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import petridish_hull as hull_benchmark
 from benchmarks import strategies_on_nasbench201 as strategies_benchmark
 from benchmarks.darts_on_nasbench201 import Found, look_up
 from lightning_nas.tables import NasBench201Table
@@ -63,3 +64,32 @@ def test_strategies_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(list(rows) == ["60", "120"] for rows in result.values())
     assert result["evolution"]["120"]["mean_regret"] < result["random"]["120"]["mean_regret"] - 0.5
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+RESULT: dict[str, dict[str, tuple[int, float]]] = {
+    "models": {"seed 0": (10, 0.9), "child 2": (20, 0.45), "child 4": (40, 0.18)},
+}
+
+
+def test_hypervolumes_of_hulls() -> None:
+    """By hand: the largest model has 40, the reference 44 and 0.9; a model no better than chance adds nothing."""
+    results = {
+        "petridish": [RESULT],
+        "random_growth": [{"models": {"seed 0": (10, 0.45)}}],
+        "seeds_only": [{"models": {"seed 0": (20, 0.9)}}],
+    }
+    runs = hull_benchmark.gather_runs(results)
+    volumes = hull_benchmark.hypervolumes(runs)
+    assert volumes["petridish"] == pytest.approx([0.5 * 0.5 + 0.1 * 0.8])
+    assert volumes["random_growth"] == pytest.approx([0.85 * 0.5])
+    assert volumes["seeds_only"] == volumes["seeds_at_start"] == [0]
+    axes = hull_benchmark.plot(runs, [0]).axes[0]
+    lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
+    assert lines["petridish"] == [[1e-5, 90.0], [2e-5, 45.0], [4e-5, 18.0]]
+
+
+def test_all_arms_of_hulls_have_one_budget() -> None:
+    search = {"max_jobs": 11, "seed_epochs": 7, "hallucination_epochs": 2, "child_epochs": 4}
+    assert hull_benchmark.options_of("petridish", search) == {}
+    assert hull_benchmark.options_of("seeds_only", search) == {"model.max_jobs": 1, "model.seed_epochs": 37}
+    assert set(hull_benchmark.options_of("random_growth", search)) == {"model.choice", "model.selection", "model.eps"}

@@ -26,6 +26,7 @@ from lightning_nas.commands import workspace
 from lightning_nas.methods.base import SearchModule, TaskModule
 from lightning_nas.objective import Objective
 from lightning_nas.runs.wandb_file import WandbFile, WandbMetric, read_wandb_file
+from lightning_nas.spaces import PetridishSpace
 from lightning_nas.testing.search_module import RandomImages
 from tests.wandb_server import wandb_in
 
@@ -38,6 +39,7 @@ SCALE = {"channels": 4, "cells": 1}
 PNAS_SCALE = {"channels": 4, "cells_per_stage": 1}
 NAS_SPACE, PNAS_SPACE = "nas_conv?layers=2&kernels=1,3&filters=4,8", "nasnet?blocks=2&operations=identity"
 PETRIDISH_SPACE = "petridish?cells=1"
+PETRIDISH_OPERATIONS = PetridishSpace().operations
 
 # --- what all methods have --------------------------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ class Method:
     config: set[str]
     scalars: set[str]
     media: dict[str, str]
+    epochs: int = 2  # after which there are two candidates
 
     @property
     def searches(self) -> bool:
@@ -162,8 +165,12 @@ METHODS = {
             *("max_jobs", "places_per_hallucination", "drop_path"),
             *("seed_epochs", "hallucination_epochs", "child_epochs"),
         },
-        {"search/hull_size", "search/largest_alpha", "search/alpha_gradient_ratio"},
+        {
+            *("search/hull_size", "search/largest_alpha", "search/alpha_gradient_ratio"),
+            *(f"architecture/derived_share/{name}" for name in ("nothing", *PETRIDISH_OPERATIONS)),
+        },
         {},
+        epochs=3,  # a hallucination is between the seed and the child
     ),
     "RetrainModule": Method(retraining, "nasbench201", {"architecture", "auxiliary", "drop_path"}, set(), {}),
 }
@@ -193,8 +200,8 @@ def callbacks(module: TaskModule, folder: Path) -> list[pl.Callback]:
     return found
 
 
-def offline_run(module: TaskModule, folder: Path) -> Path:
-    """Train for two epochs, and return the file of the run."""
+def offline_run(module: TaskModule, folder: Path, epochs: int) -> Path:
+    """Train, and return the file of the run."""
     supernet = isinstance(module, DartsModule | EnasModule)
     with wandb_in(folder):
         logger = import_module(f"{pl.__name__}.loggers").WandbLogger(
@@ -202,7 +209,7 @@ def offline_run(module: TaskModule, folder: Path) -> Path:
         )
         trainer = pl.Trainer(
             accelerator="cpu",
-            max_epochs=2,
+            max_epochs=epochs,
             logger=logger,
             callbacks=callbacks(module, folder),
             default_root_dir=folder,
@@ -245,14 +252,14 @@ def assert_artifacts(read: WandbFile, folder: Path, *, searches: bool) -> None:
     for member in members:
         assert kept[member, "architecture"].metadata.keys() == {"val/error", "params"}
     tables = [one.name for one in read.artifacts if one.type == "run_table"]
-    assert len(tables) == 4  # two tables after each of two epochs
+    assert len(tables) == 4  # two tables for each of two candidates
     assert len(set(tables)) == 2
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_holds_exactly(name: str, tmp_path: Path) -> None:
     method = METHODS[name]
-    path = offline_run(method.module(), tmp_path)
+    path = offline_run(method.module(), tmp_path, method.epochs)
     read = read_wandb_file(path)
 
     said = {key: read.config[key] for key in IDENTITY - {"lightning_nas"}}
@@ -278,17 +285,17 @@ def test_holds_exactly(name: str, tmp_path: Path) -> None:
     assert read.metrics == METRICS
     assert_media(read, path.parent)
     assert_artifacts(read, tmp_path, searches=method.searches)
-    assert_drawn_over_examples(read, searches=method.searches)
+    assert_drawn_over_examples(read, method.epochs, searches=method.searches)
 
 
-def assert_drawn_over_examples(read: WandbFile, *, searches: bool) -> None:
+def assert_drawn_over_examples(read: WandbFile, epochs: int, *, searches: bool) -> None:
     """Assert that what is drawn over the examples seen is logged with them, and that they grow."""
     over = [metric.name for metric in METRICS if metric.step_metric == "search/examples_seen"]
     rows = [row for row in read.history if not row.keys().isdisjoint(over)]
-    assert len(rows) == (4 if searches else 2)
+    assert len(rows) == (epochs + 2 if searches else epochs)
     examples = [row["search/examples_seen"] for row in rows]
     assert examples == sorted(examples)
-    assert len(set(examples)) == 2
+    assert len(set(examples)) == epochs
 
 
 def test_the_panels_of_the_workspace_show_what_is_logged() -> None:

@@ -136,7 +136,7 @@ def petridish_cells(filters: int, repeat: int) -> int:
     """Parameters of the published cells of Petridish, three a stage times ``repeat``, added up by hand."""
     total = 27 * 3 * filters + 6 * filters  # stem
     for stage in range(3):
-        c = filters * 2**stage
+        c = filters << stage
         node = pointwise(3 * c, c) + 1  # of three terms, with its gate
         if stage:
             halved = dilated(c, 5) + separable(c, 5) + 2 * separable(c, 3) + 3 * pointwise(c, c)
@@ -178,7 +178,7 @@ class TestPetridish:
             ({"filters": 37, "repeat": 2}, 3_255_682, 467_151_048),  # the paper's 3.2M
         ],
     )
-    def test_sizes(self, scale: dict[str, int], parameters: int, multiply_adds: int) -> None:
+    def test_sizes(self, scale: dict[str, Any], parameters: int, multiply_adds: int) -> None:
         """Exact numbers are ours: the paper has rounded ones, of which the second is off by a digit."""
         with torch.device("meta"):
             network = PetridishSpace().build(PETRIDISH_CELL, **scale)

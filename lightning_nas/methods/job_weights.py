@@ -1,6 +1,5 @@
 """The weights of trained networks that others are to begin with."""
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -27,7 +26,8 @@ class JobWeights:
             return
         path = self._path(self._folders[-1], number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        # one name: a job is one process's, and what a killed one has left is written over when the job is trained again
+        partial = path.with_suffix(".partial")
         torch.save(on_cpu(network.state_dict()), partial)
         partial.replace(path)
 

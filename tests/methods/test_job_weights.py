@@ -46,9 +46,10 @@ def test_what_a_killed_process_has_written_half_does_not_stay(tmp_path: Path, mo
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(torch, "save", half)
-        JobWeights([tmp_path]).write(4, network(1.0))
+        with pytest.raises(KeyboardInterrupt):
+            JobWeights([tmp_path]).write(4, network(1.0))
     (left,) = names(tmp_path)
     assert left.endswith(".partial")
     with pytest.raises(MisconfigurationException, match="Expected the weights of job 4"):
@@ -85,8 +86,9 @@ def test_only_the_run_s_own_files_are_dropped(tmp_path: Path) -> None:
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     first, own = tmp_path / "first", tmp_path / "own"
+    paths = [str(own / "7.pt"), str(first / "7.pt")]
     message = (
-        f"Expected the weights of job 7, with which another begins, in one of {[str(own / '7.pt'), str(first / '7.pt')]} "
+        f"Expected the weights of job 7, with which another begins, in one of {paths} "
         "but found no such file; keep the folder `weights` beside children.csv"
     )
     with pytest.raises(MisconfigurationException, match=re.escape(message)):

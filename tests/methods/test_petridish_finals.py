@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*smaller than the logging interval"),
 ]
 
-SCALE = {"filters": 6, "repeat": 2, "classes": 5}
+SCALE: dict[str, Any] = {"filters": 6, "repeat": 2, "classes": 5}
 FIRST = ((0, "sep_conv_3x3"), (1, "avg_pool_3x3"))
 SECOND = ((0, "identity"), (1, "dil_conv_5x5"), (2, "sep_conv_5x5"))
 HALVING = ((0, "max_pool_3x3"), (1, "dil_conv_3x3"))
@@ -178,7 +178,7 @@ def test_a_found_model_is_trained_from_its_file(mode: str, tmp_path: Path) -> No
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=3, default_root_dir=tmp_path, enable_checkpointing=False, **quiet
     )
-    epochs = {"seed_epochs": 1, "hallucination_epochs": 1, "child_epochs": 1}
+    epochs: dict[str, Any] = {"seed_epochs": 1, "hallucination_epochs": 1, "child_epochs": 1}
     space = f"petridish?mode={mode}&cells=1"
     search = PetridishModule(space, scale={"filters": 4}, input_shape=(3, 8, 8), **epochs)
     trainer.fit(search, datamodule=WholeImages(4))
@@ -187,8 +187,9 @@ def test_a_found_model_is_trained_from_its_file(mode: str, tmp_path: Path) -> No
 
     module = RetrainModule(None, tmp_path / "child.json", scale={"filters": 6, "repeat": 2}, auxiliary=False, seed=1)
     assert module.architecture == child
-    assert module.network.scale.repeat == 2
-    assert [module.network.classifier.in_features, len(module.network.cells)] == [24, 8]
+    network = module.network
+    assert isinstance(network, PetridishNetwork)
+    assert (network.scale.repeat, network.classifier.in_features, len(network.cells)) == (2, 24, 8)
     again = pl.Trainer(accelerator="cpu", max_epochs=2, default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
     again.fit(module, datamodule=WholeImages(4))
     gates = [gate for name, gate in module.network.named_parameters() if name.endswith("gate")]

@@ -26,7 +26,7 @@ from tests.references import petridish as reference
 
 Mode = Literal["cell", "macro"]
 BOTH = pytest.mark.parametrize("mode", ["cell", "macro"])
-SEED, RATE, MOMENTUM, DECAY, CLIP, L1, FILTERS = 3, 0.1, 0.9, 1e-2, 3.0, 0.02, 2
+SEED, RATE, MOMENTUM, DECAY, CLIP, L1, FILTERS, TERMS = 4, 0.1, 0.9, 1e-2, 3.0, 0.02, 2, 4
 OPERATIONS = ["sep_conv_3x3", "dil_conv_3x3", "max_pool_3x3", "identity"]
 EPOCHS = {"seed": 2, "hallucination": 3, "child": 2}
 LAYERS = [False, True, False, True, False]  # whether they reduce
@@ -46,7 +46,7 @@ MISTAKES = [
 
 
 def space_of(mode: Mode) -> PetridishSpace:
-    return PetridishSpace(mode, cells=1, terms=4, operations=OPERATIONS)
+    return PetridishSpace(mode, cells=1, terms=TERMS, operations=OPERATIONS)
 
 
 class Watched(PetridishModule):
@@ -207,8 +207,8 @@ class PlainSearch:
             for name, weight in weights.items():
                 gradient = shrink * gradients[name] + self.decay(name, weight) * weight
                 moment = self.moments.get(name)
-                self.moments[name] = gradient if moment is None or moment.shape != weight.shape else (
-                    MOMENTUM * moment + gradient
+                self.moments[name] = (
+                    gradient if moment is None or moment.shape != weight.shape else (MOMENTUM * moment + gradient)
                 )
                 weight -= rate * self.moments[name]
 
@@ -226,7 +226,7 @@ class PlainSearch:
         alpha = self.states[job.number][f"alphas.{k}"].tolist()
         size = float if "signed alphas" in self.mistakes else abs
         order = sorted(range(len(alpha)), key=lambda i: -size(alpha[i]))
-        kept = 1 if "one candidate" in self.mistakes else 4
+        kept = 1 if "one candidate" in self.mistakes else TERMS
         return [self.candidates(job.number, job.places[k])[i] for i in order[:kept]]
 
 
@@ -275,14 +275,13 @@ def test_a_search_is_that_of_the_paper(mode: Mode) -> None:
 def test_costs_and_hull_are_those_of_the_models(mode: Mode) -> None:
     module, plain = searched(mode), restated(mode)
     space, x = space_of(mode), torch.zeros(1, 3, 8, 8)
-    costs = {
-        k: float(count_multiply_adds(space.build(plain.architectures[k], filters=FILTERS), x)) for k in (0, 2, 4)
-    }
+    costs = {k: float(count_multiply_adds(space.build(plain.architectures[k], filters=FILTERS), x)) for k in (0, 2, 4)}
     assert module.strategy.costs == costs
     assert costs[0] < costs[2] < costs[4]
     errors = {number: 1 - plain.curves[number][-1] for number in costs}
-    points = {number: (cost, error) for number, (cost, error) in module.strategy.pool.points.items()}
-    assert points == {number: (costs[number], pytest.approx(errors[number], abs=1e-7)) for number in costs}
+    points = module.strategy.pool.points
+    assert {number: cost for number, (cost, _) in points.items()} == costs
+    assert {number: error for number, (_, error) in points.items()} == pytest.approx(errors, abs=1e-7)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
