@@ -44,5 +44,6 @@ def test_there_are_examples_for_every_method() -> None:
         "child_searches",
         "tracking",
         "language",
+        "petridish",
     )
     assert {example.id for example in EXAMPLES} >= {f"{page}-0" for page in pages}

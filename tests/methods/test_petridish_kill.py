@@ -38,6 +38,7 @@ class Growing(PetridishModule):
 
     root: Path
     moment: tuple[int, str] | None = None
+    fails: str | None = None  # the space whose hallucinations cannot be built
 
     def pass_by(self, number: int, what: str) -> None:
         if self.moment == (number, what):
@@ -47,7 +48,10 @@ class Growing(PetridishModule):
         self.pass_by(proposal.number, "build")
         with (self.root / "built").open("a") as file:
             file.write(f"{proposal.number}\n")
-        return super().build_network(proposal)
+        network = super().build_network(proposal)
+        if proposal.architecture.space == self.fails and self.strategy.jobs[proposal.number].kind == "hallucination":
+            raise RuntimeError("cannot be built")
+        return network
 
     def end_round(self, records: list[ChildRecord]) -> None:
         self.pass_by(max(record.number for record in records), "table")
@@ -94,6 +98,7 @@ def run(
     ckpt_path: Path | None = None,
     devices: int = 1,
     jobs: int = JOBS,
+    fails: str | None = None,
     **options: Any,
 ) -> None:
     folder.mkdir(exist_ok=True)
@@ -108,7 +113,7 @@ def run(
         "input_shape": (3, 8, 8),
     }
     module = Growing(SPACES[0], **{**settings, **options})
-    module.root, module.moment = folder, moment
+    module.root, module.moment, module.fails = folder, moment, fails
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=devices,
@@ -199,7 +204,6 @@ MOMENTS: dict[str, Callable[[int], tuple[list[pl.Callback], tuple[int, str] | No
 }
 QUICK = {
     ("within its first epoch", "hallucination", True),
-    ("within its second epoch", "child", True),
     ("between its epochs", "seed", True),
     ("between its epochs", "hallucination", False),
     ("after its weights, before the table", "hallucination", True),
@@ -207,7 +211,6 @@ QUICK = {
     ("after the table, before weights are dropped", "child", True),
     ("after the table, before the checkpoint", "hallucination", True),
     ("after the checkpoint of its end", "child", True),
-    ("before it is built", "second hallucination", False),
 }
 CASES = [
     pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow)
@@ -304,107 +307,3 @@ def test_more_jobs_go_on_with_the_search(straight: Path, tmp_path: Path) -> None
     assert outcome(folder)[:JOBS] == outcome(straight)
     run(tmp_path / "whole", jobs=JOBS + 2)
     assert_alike(folder, tmp_path / "whole")
-
-
-# --- two processes ----------------------------------------------------------------------------------------------------
-
-TWO: dict[str, Any] = {"seeds": SPACES, "jobs": 8, "hallucination_epochs": 1}
-
-
-def interrupt(folder: Path) -> None:
-    raise RuntimeError("interrupted")
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pair")
-    run(folder, [Save()], devices=2, **TWO)
-    return folder
-
-
-def test_two_processes_train_two_jobs_at_a_time(pair: Path, tmp_path: Path) -> None:
-    """Two lines: what is trained in the first two rounds is what one process trains first, too."""
-    assert state(pair, 0) == state(pair, 1)
-    kinds = [job["kind"] for job in state(pair)["proposals"]]
-    assert kinds == [kind for kind in ("seed", "hallucination", "child", "hallucination") for _ in range(2)]
-    assert sorted(built(pair)) == list(range(8))
-    checkpoint = torch.load(pair / "last.ckpt", weights_only=True)
-    assert checkpoint["epoch"] == 2 + 1 + 2 + 1  # rounds of two jobs; in one more epoch there was nothing left
-    run(tmp_path, **{**TWO, "jobs": 4})
-    assert outcome(pair)[:4] == outcome(tmp_path)
-    jobs = state(pair)["proposals"], state(tmp_path)["proposals"]
-    assert jobs[0][:4] == jobs[1]
-    kept = {*state(pair)["needed"], *map(int, state(pair)["hull"])}
-    assert {*weights(pair)} == {f"{number}.pt" for number in kept}
-    assert all(state(pair)["proposals"][number]["kind"] != "hallucination" for number in kept - {6, 7})
-
-
-def test_one_process_goes_on_with_the_jobs_of_two(pair: Path, tmp_path: Path) -> None:
-    """Both children were under way: it ends them one after the other, and all is as it would have been."""
-    with pytest.raises(Exception, match="interrupted"):
-        run(tmp_path, [Save(), Moment(4, 1, interrupt)], devices=2, **TWO)
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert sorted(running["number"] for running in checkpoint["running"]) == [4, 5]
-    before = built(tmp_path)
-    run(tmp_path, ckpt_path=tmp_path / "last.ckpt", **TWO)
-    assert built(tmp_path)[len(before) :] == [4, 5, 6, 7]
-    assert_alike(tmp_path, pair)
-
-
-@pytest.mark.parametrize(
-    ("epoch", "batch", "ended"),
-    [
-        (2, 1, 2),
-        pytest.param(3, 1, 4, marks=pytest.mark.slow),
-        pytest.param(2, None, 4, marks=pytest.mark.slow),
-        (4, None, 6),
-    ],
-)
-def test_two_processes_are_interrupted(epoch: int, batch: int | None, ended: int, pair: Path, tmp_path: Path) -> None:
-    """In the hallucinations, in the children, and after their ends."""
-    with pytest.raises(Exception, match="interrupted"):
-        run(tmp_path, [Save(), Moment(epoch, batch, interrupt)], devices=2, **TWO)
-    assert outcome(tmp_path) == outcome(pair)[:ended]
-    before = built(tmp_path)
-    run(tmp_path, ckpt_path=tmp_path / "last.ckpt", devices=2, **TWO)
-    assert_alike(tmp_path, pair)
-    assert state(tmp_path, 0) == state(tmp_path, 1)
-    assert sorted(built(tmp_path)[len(before) :]) == list(range(ended, 8))
-
-
-def test_two_processes_know_the_table(pair: Path, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="interrupted"):
-        run(tmp_path, [Moment(3, 1, interrupt)], devices=2, **TWO)
-    before = built(tmp_path)
-    run(tmp_path, devices=2, **TWO)
-    assert_alike(tmp_path, pair)
-    assert sorted(built(tmp_path)[len(before) :]) == list(range(4, 8))
-
-
-def test_two_processes_go_on_with_the_search_of_one(pair: Path, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="interrupted"):
-        run(tmp_path, [Save(), Moment(5, 0, interrupt)], **TWO)  # in the second hallucination
-    assert outcome(tmp_path) == outcome(pair)[:3]
-    before = built(tmp_path)
-    run(tmp_path, ckpt_path=tmp_path / "last.ckpt", devices=2, **TWO)
-    assert sorted(built(tmp_path)[len(before) :]) == list(range(3, 8))
-    assert state(tmp_path, 0) == state(tmp_path, 1)
-    assert outcome(tmp_path)[:4] == outcome(pair)[:4]
-    assert [record.status for record in outcome(tmp_path)] == ["finished"] * 8
-
-
-@pytest.mark.parametrize("checkpoint", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["ckpt_path", "table"])
-def test_a_process_waits_for_the_other(checkpoint: bool, tmp_path: Path) -> None:
-    """Three seeds: in the second round one process has the last of them, the other a shorter hallucination."""
-    options = {**TWO, "seeds": [*SPACES, SPACES[0]], "jobs": 6}
-    run(tmp_path / "whole", devices=2, **options)
-    assert [job["kind"] for job in state(tmp_path / "whole")["proposals"]] == ["seed"] * 3 + ["hallucination"] * 3
-    folder = tmp_path / "run"
-    with pytest.raises(Exception, match="interrupted"):
-        run(folder, [Save(), Moment(3, 1, interrupt)], devices=2, **options)
-    assert [record.number for record in outcome(folder)] == [0, 1]
-    assert (folder / "weights" / "3.pt").is_file()  # the hallucination has ended, the seed has not
-    before = built(folder)
-    run(folder, ckpt_path=folder / "last.ckpt" if checkpoint else None, devices=2, **options)
-    assert_alike(folder, tmp_path / "whole")
-    assert sorted(built(folder)[len(before) :]) == ([2, 4, 5] if checkpoint else [2, 3, 4, 5])
