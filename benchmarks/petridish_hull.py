@@ -6,8 +6,8 @@
 The search is configs/petridish_<mode>_cifar10_small.yaml. Random growth trains jobs of the same kinds and lengths, but
 takes its parents, and what they grow by, at random. The seed alone is trained with the whole budget. The JSON file has
 every model, and a hypervolume per seed of the random numbers: of multiply-adds, up to 1.1 times those of the largest
-model, and of validation errors, up to that of guessing. "seeds_at_start" is the seed with which Petridish has begun.
-Half an hour for three seeds, on two cores.
+model, and of validation errors, up to that of guessing; "test" has those of the models near the hull on the test images,
+by which nothing was chosen. Half an hour for three seeds, on two cores.
 """
 
 import argparse
@@ -24,8 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_nas._lightning import pl
+from lightning_nas.architecture import Architecture
 from lightning_nas.commands.lightning import from_config
 from lightning_nas.hull import Point, lower_hull
+from lightning_nas.methods import RetrainModule
 from lightning_nas.pareto import hypervolume
 
 if TYPE_CHECKING:
@@ -63,7 +66,20 @@ def run(task: tuple[str, int], config: Path, images: Path, output_dir: Path) -> 
     models = cli.model.candidates().items()
     points = {name: (model.metrics["macs"], 1 - model.metrics["val/accuracy"]) for name, model in models}
     _, seconds, _ = cli.model.cost_and_best()
-    return {"models": points, "examples": int(cli.model.examples_seen), "seconds": round(seconds)}
+    weights = output_dir / arm / f"seed{seed}" / "weights"
+    tested = {
+        name: (model.metrics["macs"], test_error(cli, model, weights / f"{name.split()[1]}.pt"))
+        for name, model in cli.model.hull().items()
+    }
+    return {"models": points, "test": tested, "examples": int(cli.model.examples_seen), "seconds": round(seconds)}
+
+
+def test_error(cli: Any, model: Architecture, weights: Path) -> float:
+    """Return the share of the test images that a model, with the weights of its search, takes for something else."""
+    module = RetrainModule(cli.model.space, model, scale=cli.model.scale, auxiliary=False)
+    module.network.load_state_dict(torch.load(weights, weights_only=True))
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    return 1 - float(trainer.test(module, datamodule=cli.datamodule, verbose=False)[0]["test/accuracy"])
 
 
 def hypervolumes(runs: Runs) -> dict[str, list[float]]:
@@ -95,19 +111,16 @@ def plot(runs: Runs, seeds: Sequence[int]) -> "Figure":
     return figure
 
 
-def gather_runs(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[list[Point]]]:
-    """Return the models of every arm and seed, and the seed with which Petridish has begun."""
-    runs = {arm: [list(result["models"].values()) for result in rows] for arm, rows in results.items()}
-    starts = [
-        [point for name, point in result["models"].items() if name.startswith("seed")]
-        for result in results["petridish"]
-    ]
-    return {**runs, "seeds_at_start": starts}
+def gather_runs(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], key: str = "models"
+) -> dict[str, list[list[Point]]]:
+    """Return the models of every arm and seed."""
+    return {arm: [list(result[key].values()) for result in rows] for arm, rows in results.items()}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="folder with train/<class>/*")
+    parser.add_argument("--images", type=Path, required=True, help="folder with train/<class>/* and test/<class>/*")
     parser.add_argument("--json", type=Path, help="where to write the hypervolumes and all models")
     parser.add_argument("--plot", type=Path, help="where to write a picture of the hulls")
     parser.add_argument("--mode", choices=("cell", "macro"), default="cell")
@@ -123,17 +136,20 @@ def main() -> int:
         done = dict(zip(tasks, pool.map(search, tasks), strict=True))
     results = {arm: [done[arm, seed] for seed in arguments.seeds] for arm in ARMS}
     runs = gather_runs(results)
-    volumes = hypervolumes(runs)
-    for arm, values in volumes.items():
-        print(f"{arm:14} mean {statistics.mean(values):.4f}, per seed {' '.join(f'{value:.4f}' for value in values)}")
+    volumes, tested = hypervolumes(runs), hypervolumes(gather_runs(results, "test"))
     for arm, rows in results.items():
-        print(f"{arm:14} examples {[row['examples'] for row in rows]}, seconds {[row['seconds'] for row in rows]}")
+        print(f"{arm:13} validation {_texts(volumes[arm])} test {_texts(tested[arm])}")
+        print(f"{'':13} examples {[row['examples'] for row in rows]}, seconds {[row['seconds'] for row in rows]}")
     if arguments.json:
-        report = {**volumes, "mode": arguments.mode, "seeds": arguments.seeds, "runs": results}
+        report = {**volumes, "test": tested, "mode": arguments.mode, "seeds": arguments.seeds, "runs": results}
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.plot:
         plot(runs, arguments.seeds).savefig(arguments.plot)
     return 0
+
+
+def _texts(values: Sequence[float]) -> str:
+    return f"{' '.join(f'{value:.3f}' for value in values)}, mean {statistics.mean(values):.3f};"
 
 
 if __name__ == "__main__":

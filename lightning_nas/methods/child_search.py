@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torchmetrics import MetricCollection
@@ -23,7 +23,7 @@ from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.child_runner import ChildRunner
 from lightning_nas.methods.epoch_metrics import EpochMetrics
 from lightning_nas.methods.ledger import is_hopeless
-from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable
+from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable, describe
 from lightning_nas.methods.processes import gather, on_cpu
 from lightning_nas.methods.whole_data import check_whole_data
 from lightning_nas.run_folder import run_folder
@@ -53,7 +53,8 @@ class ChildSearchModule(SearchModule):
     ``train/...`` and ``val/...`` are of the children under way, their mean with several processes: they start anew with
     each child, so ``EarlyStopping`` or ``ModelCheckpoint`` should monitor ``search/best_error`` (1 before the first
     score; ``search/best_score`` where the objective is no accuracy), which changes when a child has ended. A
-    ``Trainer(val_check_interval=...)`` below 1 costs time only: the last validation of an epoch counts.
+    ``Trainer(val_check_interval=...)`` below 1 costs time only: the last validation of an epoch counts. An epoch that
+    is cut short, by ``Trainer(max_time=...)`` or ``max_steps``, does not count: the child is trained for it again.
 
     Args:
         strategy: What to train next; it must be fresh.
@@ -127,6 +128,7 @@ class ChildSearchModule(SearchModule):
             for stage, metrics in zip(self.stages, self.metrics, strict=True)
         }
         self._runner = ChildRunner(self._epoch, score_window)
+        self._before_trial: tuple[dict[str, Any], list[ChildRecord], Tensor] | None = None
         self._round = False  # whether children are under way in any process
         self._skipped = 0  # epochs of children that are known from a file
         self._running: dict[int, dict[str, Any]] = {}  # by number, of the checkpoint that is resumed
@@ -163,20 +165,33 @@ class ChildSearchModule(SearchModule):
                 "Expected Trainer(check_val_every_n_epoch=1), because a child's score is its last validation, but got "
                 f"{self.trainer.check_val_every_n_epoch}"
             )
+        self._begin_fit()
         # other processes may see another folder, or none
         known = self._files.read(self._digest(), self._own_file())
         self._files.known, self._files.paths = gather((known, self._files.paths), self.trainer)[0]
         self._runner.search = self._files.search
 
+    def _begin_fit(self) -> None:
+        """Forget the child of an earlier fit, and all of a trial run."""
+        self._runner = ChildRunner(self._epoch, self.score_window)
+        self._round, self._skipped = False, 0
+        if self._before_trial is not None:
+            state, self.ledger, self.examples_seen = self._before_trial
+            self.strategy.load_state_dict(state)
+        trial = getattr(self.trainer, "fast_dev_run", False)
+        before = (self.strategy.state_dict(), list(self.ledger), self.examples_seen.clone())
+        self._before_trial = before if trial else None
+
     def _own_file(self) -> Path | None:
         if getattr(self.trainer, "fast_dev_run", False):  # what a trial run has trained is not to be known later
             return None
-        return Path(self.folder or run_folder(self.trainer)) / "children.csv"
+        return Path(self.folder or run_folder(self.trainer)).absolute() / "children.csv"
 
     def _digest(self) -> str:
         settings = {name: value for name, value in self.hparams.items() if name not in NOT_COMPARED}
         names = [type(self.strategy).__name__, self.space.name, type(self.task).__name__]
-        return digest(names, [self.trainer.limit_train_batches, self.trainer.limit_val_batches], settings)
+        limits = [self.trainer.limit_train_batches, self.trainer.limit_val_batches]
+        return digest(names, limits, settings, describe(self.optimizer, self.scheduler))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Begin the next children if none is under way, and seed torch for this batch; ``-1`` skips the epoch."""
@@ -203,6 +218,7 @@ class ChildSearchModule(SearchModule):
         self._round = bool(proposals)
         if not proposals:
             self._check_any_trained()
+            self.explain_end()
         known = [self._files.find(proposal.number, proposal.architecture) for proposal in proposals]
         if proposals and None not in known:
             self._skipped = max(self._epochs_left(record) for record in known if record is not None)
@@ -287,6 +303,10 @@ class ChildSearchModule(SearchModule):
     def on_train_epoch_end(self) -> None:
         """End the child's epoch, and the round when all processes have ended theirs."""
         self._go_on()
+        if not self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # cut short, by `max_time` for example
+            self._runner.reset()
+            self.log_search()
+            return
         summary = self._runner.attempt(Child.summary) or {}
         self._runner.attempt(lambda child: self._end_epoch(child, summary))
         self._runner.reset()
@@ -325,6 +345,9 @@ class ChildSearchModule(SearchModule):
         self.examples_seen += record.examples
         if len(self.ledger) == FAILURES:
             self._check_any_trained()
+
+    def explain_end(self) -> None:
+        """Say why there is nothing left to ask for, where that may surprise."""
 
     def _check_any_trained(self) -> None:
         if self.ledger and all(child.status == "failed" for child in self.ledger):
@@ -375,8 +398,7 @@ class ChildSearchModule(SearchModule):
         self.ledger = [ChildRecord.from_dict(data) for data in checkpoint["children"]]
         self._files.paths = list(checkpoint["children_files"])
         self._running = {state["number"]: state for state in checkpoint["running"]}
-        self._runner = ChildRunner(self._epoch, self.score_window)  # that of an earlier fit may have a child
-        self._round, self._skipped = False, 0
+        self._before_trial = None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -111,7 +111,7 @@ class PetridishModule(ChildSearchModule):
         hallucination_epochs: int = 80,
         child_epochs: int = 80,
         drop_path: float = 0.4,
-        input_shape: Sequence[int] = (3, 32, 32),
+        input_shape: Sequence[int] | None = (3, 32, 32),
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -132,15 +132,13 @@ class PetridishModule(ChildSearchModule):
             seed=seed,
         )
         check_choice("cost", cost, get_args(Cost))
+        if cost == "macs" and input_shape is None:
+            raise ValueError("Expected `input_shape`, to count multiply-adds, but got none; give it, or cost='params'")
         check_fraction("drop_path", drop_path, zero_allowed=True)
         for name, value in {"l1": l1, "threshold": threshold}.items():
             if not value >= 0:
                 raise ValueError(f"Expected `{name}` to be at least 0 but got {value}.")
-        if options.get("stop_hopeless"):
-            raise ValueError(
-                "Expected `stop_hopeless` to be False but got True: jobs that begin with trained weights do not "
-                "compare with those that do not; leave it out"
-            )
+        _check_options(options, child_epochs)
         # not setdefault: a config gives None for what it leaves out
         options["optimizer"] = options.get("optimizer") or partial(SGD, lr=0.025, momentum=0.9, weight_decay=1e-4)
         super().__init__(strategy, task, epochs_per_child=child_epochs, input_shape=input_shape, seed=seed, **options)
@@ -252,6 +250,19 @@ class PetridishModule(ChildSearchModule):
         if self.trainer.is_global_zero:
             self._weights.drop({*self.strategy.scores} - self.strategy.needed - {*self.strategy.hull()})
 
+    def explain_end(self) -> None:
+        """Warn if the search ends early because of a job from which nothing grows."""
+        barren = [record for record in self.ledger if record.score is None or not _grows(record)]
+        if barren and len(self.strategy.jobs) < self.strategy.max_jobs:
+            numbers = [record.number for record in barren]
+            warnings.warn(
+                f"Expected up to {self.strategy.max_jobs} jobs but the search has ended after "
+                f"{len(self.strategy.jobs)}: nothing grows from the jobs {numbers}, which have failed or selected "
+                f"nothing ({barren[-1].error!r}). Delete such a row of children.csv to have it trained again",
+                UserWarning,
+                stacklevel=2,
+            )
+
     def on_train_epoch_end(self) -> None:
         """End the epoch, and log how many models are near the hull."""
         super().on_train_epoch_end()
@@ -263,6 +274,26 @@ def _growing(space: SearchSpace | str) -> PetridishSpace:
     if not isinstance(space, PetridishSpace):
         raise ValueError(f"Expected a PetridishSpace, or its name, but got {space.name!r}")
     return space
+
+
+def _grows(record: ChildRecord) -> bool:
+    return "selection" not in record.found or any(record.found["selection"])
+
+
+def _check_options(options: dict[str, Any], child_epochs: int) -> None:
+    """Raise a ``ValueError`` if an option of other searches is given that has no meaning here."""
+    if options.pop("epochs_per_child", child_epochs) != child_epochs:  # equal in the arguments that a checkpoint holds
+        raise ValueError("Expected no `epochs_per_child`: give `seed_epochs`, `hallucination_epochs`, `child_epochs`")
+    if options.get("stop_hopeless"):
+        raise ValueError(
+            "Expected `stop_hopeless` to be False but got True: jobs that begin with trained weights do not compare "
+            "with those that do not; leave it out"
+        )
+    if options.get("score_window", 1) != 1:
+        raise ValueError(
+            f"Expected `score_window` to be 1 but got {options['score_window']}: a child begins with the weights that "
+            "the last epoch has left; leave it out"
+        )
 
 
 def _name(job: Job) -> str:

@@ -175,7 +175,7 @@ class PetridishStrategy(Strategy):
         return asked
 
     def _propose(self) -> Job | None:
-        if len(self.jobs) == self.max_jobs:
+        if len(self.jobs) >= self.max_jobs:
             return None
         if self._spare and not self._queues.jobs:
             self._spare -= 1

@@ -5,6 +5,7 @@ the cells grew first is not known, and makes no difference to the network.
 """
 
 from dataclasses import replace
+from functools import reduce
 
 from lightning_nas.spaces.petridish import PetridishSpace
 
@@ -18,6 +19,5 @@ GROWTHS = (
 )
 
 SPACE = PetridishSpace()
-PETRIDISH_CELL = replace(SPACE.seed(), provenance={"name": "PETRIDISH_CELL", "source": "arXiv:1905.13360"})
-for place, terms in GROWTHS:
-    PETRIDISH_CELL = SPACE.grow(PETRIDISH_CELL, place, terms)
+SEED = replace(SPACE.seed(), provenance={"name": "PETRIDISH_CELL", "source": "arXiv:1905.13360"})
+PETRIDISH_CELL = reduce(lambda grown, growth: SPACE.grow(grown, *growth), GROWTHS, SEED)

@@ -15,17 +15,25 @@ import torch
 import yaml
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_nas._lightning import MisconfigurationException, pl
 from lightning_nas.architecture import Architecture
 from lightning_nas.costs import count_multiply_adds, count_parameters
 from lightning_nas.datamodules import DigitsDataModule
-from lightning_nas.methods import ChildSearchModule, EvolutionModule, NasModule, PnasModule, RandomSearchModule
+from lightning_nas.methods import (
+    ChildSearchModule,
+    EvolutionModule,
+    NasModule,
+    PetridishModule,
+    PnasModule,
+    RandomSearchModule,
+)
 from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.ledger import read_children
+from lightning_nas.methods.optimizers import describe
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.nasnet import NasnetSpace
@@ -499,6 +507,60 @@ def test_damaged_file_ends_the_search(tmp_path: Path) -> None:
         search(RandomSearchModule("nasbench201", scale=SCALE), tmp_path)
 
 
+def test_another_recipe_is_another_search(tmp_path: Path) -> None:
+    """Another optimiser, or schedule, or rate; what cannot be made without the real parameters is not compared."""
+
+    def module(**recipe: Any) -> ChildSearchModule:
+        return RandomSearchModule("nasbench201", scale=SCALE, epochs_per_child=1, max_children=1, **recipe)
+
+    search(module(), tmp_path)
+    others: list[dict[str, Any]] = [
+        {"optimizer": partial(SGD, lr=0.1, momentum=0.9, weight_decay=3e-4)},
+        {"optimizer": Adam},
+        {"scheduler": partial(StepLR, step_size=1)},
+    ]
+    for other in others:
+        with pytest.raises(MisconfigurationException, match="other settings"):
+            search(module(**other), tmp_path)
+    search(module(optimizer=partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)), tmp_path)
+    assert describe(lambda parameters: SGD([list(parameters)[1]]), None) == []
+
+
+def test_an_epoch_that_is_cut_short_does_not_count(tmp_path: Path) -> None:
+    """Nor does one that is not validated; it is trained again, with what it had been given already."""
+
+    def module() -> ChildSearchModule:
+        return RandomSearchModule("nasbench201", scale=SCALE, epochs_per_child=2, max_children=2)
+
+    trainer = search(own := module(), tmp_path, max_steps=3 * 3 + 1)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert [(record.number, record.epochs) for record in own.ledger] == [(0, 2)]
+    assert read_children(tmp_path / "children.csv") == own.ledger
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert [(child["number"], len(child["curve"])) for child in state["running"]] == [(1, 1)]
+    search(again := module(), tmp_path, None, tmp_path / "last.ckpt")
+    assert [(record.number, record.status, record.epochs) for record in again.ledger] == [
+        (0, "finished", 2),
+        (1, "finished", 2),
+    ]
+    first, second = again.ledger
+    assert second.examples == first.examples + 4  # of the batch before the cut
+    assert {"val/accuracy", "train/accuracy"} <= {*second.metrics}
+
+
+def test_a_module_fitted_again_begins_its_child_anew(tmp_path: Path) -> None:
+    """As a fresh module does after an interruption, Ctrl-C for example."""
+
+    def module() -> ChildSearchModule:
+        return RandomSearchModule("nasbench201", scale=SCALE, epochs_per_child=2, max_children=1)
+
+    search(own := module(), tmp_path / "own", max_steps=3 + 1)
+    assert own.ledger == []
+    search(own, tmp_path / "own")
+    search(straight := module(), tmp_path / "straight")
+    assert timeless(own.ledger) == timeless(straight.ledger)
+
+
 def test_trial_run_leaves_no_file(tmp_path: Path) -> None:
     module = RandomSearchModule("nasbench201", scale=SCALE, epochs_per_child=1)
     search(module, tmp_path, fast_dev_run=True)
@@ -695,8 +757,15 @@ def test_callbacks_that_monitor_the_best_error(tmp_path: Path) -> None:
             scale={"channels": 4, "cells_per_stage": 1},
             epochs_per_child=4,
         ),
+        lambda: PetridishModule(
+            "petridish?cells=1",
+            scale={"filters": 2},
+            seed_epochs=4,
+            hallucination_epochs=4,
+            input_shape=(3, 8, 8),
+        ),
     ],
-    ids=["random", "evolution", "nas", "pnas"],
+    ids=["random", "evolution", "nas", "pnas", "petridish"],
 )
 def test_checkpoint_of_a_child_under_way(module: Callable[[], ChildSearchModule], tmp_path: Path) -> None:
     """It is plain data, schedules of all kinds among it, and makes a module of the same class."""

@@ -26,7 +26,8 @@ from lightning_nas.strategies import PetridishStrategy
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks import ImageClassification
 from lightning_nas.tasks.base import Evaluation
-from tests.methods.test_child_search import After, images, search
+from lightning_nas.testing.search_module import assert_same
+from tests.methods.test_child_search import After, images, search, timeless
 
 OPERATIONS = ["identity", "max_pool_3x3", "avg_pool_3x3"]
 SPACES = [f"petridish?cells={cells}&operations={','.join(OPERATIONS)}" for cells in (1, 2)]
@@ -119,6 +120,28 @@ def test_weights_are_those_of_the_networks(tmp_path: Path) -> None:
     assert len({record.metrics["val/loss"] for record in module.ledger}) == 5
 
 
+def test_a_trial_run_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same module searches afterwards as a fresh one does."""
+    monkeypatch.chdir(tmp_path)
+    module, fresh = tiny(), tiny()
+    search(module, tmp_path / "trial", fast_dev_run=True)
+    assert len(module.ledger) == 1
+    search(module, tmp_path / "own")
+    search(fresh, tmp_path / "fresh")
+    assert timeless(module.ledger) == timeless(fresh.ledger)
+    assert module.examples_seen == fresh.examples_seen
+    assert_same(module.strategy.state_dict(), fresh.strategy.state_dict())
+
+
+def test_fewer_jobs_than_there_were(tmp_path: Path) -> None:
+    """The search ends at once."""
+    search(module := tiny(), tmp_path, max_epochs=4).save_checkpoint(tmp_path / "last.ckpt")
+    again = tiny(max_jobs=2)
+    trainer = search(again, tmp_path, None, tmp_path / "last.ckpt")
+    assert again.ledger == module.ledger
+    assert trainer.current_epoch == 5
+
+
 def test_a_trial_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     module = tiny()
@@ -137,7 +160,8 @@ def test_no_table_no_weights_of_failed_jobs(tmp_path: Path) -> None:
             return super().find(child)
 
     module = tiny(kind=Spoilt)
-    search(module, tmp_path)
+    with pytest.warns(UserWarning, match=r"Expected up to 5 jobs but the search has ended after 2: .* jobs \[1\]"):
+        search(module, tmp_path)
     assert [record.status for record in module.ledger] == ["finished", "failed"]
     assert (
         module.ledger[1].error
@@ -166,7 +190,9 @@ class Fails(ImageClassification):
 @pytest.mark.parametrize(("kind", "number"), [("hallucination", 1), ("child", 2)])
 def test_a_failed_job_has_no_successor(kind: str, number: int, tmp_path: Path) -> None:
     module = tiny(task=Fails(kind))
-    trainer = search(module, tmp_path)
+    message = rf"ended after {number + 1}: nothing grows from the jobs \[{number}\], .* \('FloatingPointError: the loss"
+    with pytest.warns(UserWarning, match=message):
+        trainer = search(module, tmp_path)
     assert kinds(module) == KINDS[: number + 1]
     assert [record.status for record in module.ledger] == ["finished"] * number + ["failed"]
     assert module.ledger[-1].error == "FloatingPointError: the loss was nan in epoch 0"
@@ -175,7 +201,8 @@ def test_a_failed_job_has_no_successor(kind: str, number: int, tmp_path: Path) -
     assert list(module.candidates()) == list(module.hull()) == ["seed 0"]
     assert read_children(tmp_path / "children.csv") == module.ledger
     again = tiny(task=Fails(kind))
-    search(again, tmp_path)
+    with pytest.warns(UserWarning, match="Delete such a row of children.csv to have it trained again"):
+        search(again, tmp_path)
     assert again.ledger == module.ledger
 
 
@@ -209,7 +236,8 @@ def test_a_space_that_cannot_grow_everywhere(tmp_path: Path) -> None:
             return super().hallucinate(architecture, places, **scale)
 
     module = tiny(NoReductions("macro", cells=1, operations=OPERATIONS), places_per_hallucination=5)
-    search(module, tmp_path)
+    with pytest.warns(UserWarning, match=r"nothing grows from the jobs \[1\]"):
+        search(module, tmp_path)
     assert [(record.status, record.error) for record in module.ledger] == [
         ("finished", ""),
         ("failed", "ValueError: layer1 cannot grow"),
@@ -238,7 +266,10 @@ def test_a_learning_rate_that_is_far_too_high(tmp_path: Path) -> None:
 
 def test_a_hallucination_that_selects_nothing_has_no_child(tmp_path: Path) -> None:
     module = tiny(threshold=10.0)
-    search(module, tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"nothing grows from the jobs \[1\], which have failed or selected nothing \(''"
+    ):
+        search(module, tmp_path)
     assert kinds(module) == ["seed", "hallucination"]
     assert [record.status for record in module.ledger] == ["finished"] * 2
     assert module.ledger[1].found == {"selection": [[], []]}
@@ -289,7 +320,15 @@ def test_collapsed_alphas_are_warned_of(tmp_path: Path) -> None:
         ({"max_growth": 9}, "max_growth"),
         ({"terms": 0}, "terms"),
         ({"grad_clip": 0.0}, "Expected `grad_clip` to be above 0 but got 0"),
-        ({"score_window": 0}, "Expected `score_window` to be at least 1 but got 0"),
+        (
+            {"score_window": 2},
+            "Expected `score_window` to be 1 but got 2: a child begins with the weights that the last",
+        ),
+        ({"epochs_per_child": 3}, "Expected no `epochs_per_child`: give `seed_epochs`"),
+        (
+            {"input_shape": None},
+            "Expected `input_shape`, to count multiply-adds, but got none; give it, or cost='params'",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> None:
