@@ -6,8 +6,8 @@
 The search is configs/petridish_<mode>_cifar10_small.yaml. Random growth trains jobs of the same kinds and lengths, but
 takes its parents, and what they grow by, at random. The seed alone is trained with the whole budget. The JSON file has
 every model, and a hypervolume per seed of the random numbers: of multiply-adds, up to 1.1 times those of the largest
-model, and of validation errors, up to that of guessing; "test" has those of the models near the hull on the test images,
-by which nothing was chosen. Half an hour for three seeds, on two cores.
+model, and of validation errors, up to that of guessing; "test" has those of the models near the hull on test images, by
+which nothing was chosen. Half an hour for three seeds, on two cores.
 """
 
 import argparse
