@@ -41,8 +41,7 @@ class PetridishSpace(UnsharedSpace):
     last) or on a node that was put in earlier (2, 3, ...), are concatenated and convolved to one width. The node, times
     a gate that begins at zero, is added to the cell's output: so a network computes what it did before it grew.
 
-    Where the place of an increment is ``"nothing"``, its other decisions do not count, nor does the input of a term
-    whose operation is ``"nothing"``.
+    If an increment's place is ``"nothing"``, its other decisions do not count; as a term's input, if its operation is.
 
     Args:
         mode: ``"cell"``: an increment comes to all normal or to all reduction cells. ``"macro"``: to one layer.
@@ -177,8 +176,7 @@ class PetridishSpace(UnsharedSpace):
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the architecture with its increments in the order of the places, and terms in that of the candidates.
 
-        The increments of one place keep their order, and with it the names of their weights: architectures that are
-        equal up to the order in which nodes were put into a cell have different canonical forms.
+        The increments of one place keep their order, and with it the names of their weights.
         """
         places = self.all_places
         return self._written(sorted(self.increments(architecture), key=lambda one: places.index(one.place)))
@@ -198,9 +196,8 @@ class PetridishSpace(UnsharedSpace):
             raise ValueError(f"Expected a place of {list(self.all_places)} but got {place!r}")
 
     def _written(self, increments: Sequence[PetridishIncrement]) -> Architecture:
-        return Architecture(
-            self.name, writing.write_increments(increments, self.max_growth, self.terms, self.operations)
-        )
+        written = writing.write_increments(increments, self.max_growth, self.terms, self.operations)
+        return Architecture(self.name, written)
 
     def build(  # type: ignore[override]  # the scale is spelled out
         self,
@@ -217,8 +214,8 @@ class PetridishSpace(UnsharedSpace):
     ) -> PetridishNetwork:
         """Build the network; the defaults are those of the paper's search, its final ones have 32 filters and repeat 2.
 
-        Connections are relative, so a layer with all that has grown in it can be repeated: each copy has weights of its
-        own, and reads the outputs of the two cells right before it, which may be copies, too, and its own nodes.
+        Connections are relative, so a layer can be repeated with all that has grown in it: each copy has own weights,
+        and reads the outputs of the two cells right before it, which may be copies, too, and its own nodes.
 
         Args:
             architecture: A member of this space.
@@ -252,8 +249,9 @@ class PetridishSpace(UnsharedSpace):
         Raises:
             ValueError: If the architecture cannot grow, or not there, or no place is given.
         """
-        if not places or not set(places) <= set(self.places(architecture)):
-            raise ValueError(f"Expected some of the places {list(self.places(architecture))} but got {list(places)}")
+        allowed = list(self.places(architecture))
+        if not places or not set(places) <= set(allowed):
+            raise ValueError(f"Expected some of the places {allowed} but got {list(places)}")
         parent = self.build(architecture, **scale)
         candidates = [self.candidates(architecture, place) for place in places]
         return PetridishNetwork(parent.growth, parent.scale, places, candidates)
