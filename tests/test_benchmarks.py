@@ -76,13 +76,13 @@ def test_hypervolumes_of_hulls() -> None:
     results = {
         "petridish": [RESULT],
         "random_growth": [{"models": {"seed 0": (10, 0.45)}}],
-        "seeds_only": [{"models": {"seed 0": (20, 0.9)}}],
+        "seed_longer": [{"models": {"seed 0": (20, 0.9)}}],
     }
     runs = hull_benchmark.gather_runs(results)
     volumes = hull_benchmark.hypervolumes(runs)
     assert volumes["petridish"] == pytest.approx([0.5 * 0.5 + 0.1 * 0.8])
     assert volumes["random_growth"] == pytest.approx([0.85 * 0.5])
-    assert volumes["seeds_only"] == [0]
+    assert volumes["seed_longer"] == volumes["seeds_only"] == [0]
     axes = hull_benchmark.plot(runs, [0]).axes[0]
     lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
     assert lines["petridish"] == [[1e-5, 90.0], [2e-5, 45.0], [4e-5, 18.0]]
@@ -91,5 +91,5 @@ def test_hypervolumes_of_hulls() -> None:
 def test_all_arms_of_hulls_have_one_budget() -> None:
     search = {"max_jobs": 11, "seed_epochs": 7, "hallucination_epochs": 2, "child_epochs": 4}
     assert hull_benchmark.options_of("petridish", search) == {}
-    assert hull_benchmark.options_of("seeds_only", search) == {"model.max_jobs": 1, "model.seed_epochs": 37}
+    assert hull_benchmark.options_of("seed_longer", search) == {"model.max_jobs": 1, "model.seed_epochs": 37}
     assert set(hull_benchmark.options_of("random_growth", search)) == {"model.choice", "model.selection", "model.eps"}
