@@ -5,9 +5,9 @@
 
 The search is configs/petridish_<mode>_cifar10_small.yaml. "seeds_only" is the seed that it begins with. Two arms have
 its budget of training examples: "random_growth" trains jobs of the same kinds and lengths, but takes its parents, and
-what they grow by, at random; "seed_longer" is the seed, trained alone with all of it. The JSON file has every model, and
+what they grow by, at random; "seed_longer" is the seed, trained alone with all of it. The JSON file has every model and
 a hypervolume per seed of the random numbers: of multiply-adds, up to 1.1 times those of the largest model, and of
-validation errors, up to that of guessing; "test" has those of the models near the hull on test images, by which nothing
+validation errors, up to that of guessing; "test" has those of the models near the hull on test images, by which none
 was chosen. Half an hour for three seeds, on two cores.
 """
 
