@@ -21,7 +21,7 @@ from lightning_nas.plotting import save_figure
 from lightning_nas.plotting.families import plot_family
 from lightning_nas.plotting.grown_model import GrownModel
 from lightning_nas.plotting.growth import plot_hull_growth
-from lightning_nas.run_folder import run_folder
+from lightning_nas.run_folder import is_trial, run_folder
 
 
 class GrowthGallery(pl.Callback):
@@ -73,7 +73,7 @@ class GrowthGallery(pl.Callback):
             )
         if sum(isinstance(callback, GrowthGallery) for callback in callbacks_of(trainer)) > 1:
             raise MisconfigurationException("Expected one GrowthGallery but got several: they write to one folder")
-        self._folder = None if getattr(trainer, "fast_dev_run", False) else run_folder(trainer) / "gallery"
+        self._folder = None if is_trial(trainer) else run_folder(trainer) / "gallery"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write everything."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 
-def check_at_least(name: str, value: int | None, least: int, why: str = "") -> None:
-    """Raise ValueError when ``value`` is below ``least``; None passes.
+def check_at_least(name: str, value: float | None, least: float, why: str = "") -> None:
+    """Raise ValueError when ``value`` is below ``least``, or NaN; None passes.
 
     Args:
         name: The argument's name.
@@ -12,7 +12,7 @@ def check_at_least(name: str, value: int | None, least: int, why: str = "") -> N
         least: The lowest value allowed.
         why: The reason, if it is not plain.
     """
-    if value is not None and value < least:
+    if value is not None and not value >= least:
         reason = f" ({why})" if why else ""
         raise ValueError(f"Expected `{name}` to be at least {least}{reason} but got {value}.")
 

@@ -1,4 +1,4 @@
-"""Where a run writes its files."""
+"""Where a run writes its files, and whether it does."""
 
 from pathlib import Path
 
@@ -12,3 +12,8 @@ def run_folder(trainer: pl.Trainer) -> Path:
     logger = trainer.loggers[0]
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version)
+
+
+def is_trial(trainer: pl.Trainer) -> bool:
+    """Return whether this is a ``fast_dev_run``, which leaves nothing behind."""
+    return bool(getattr(trainer, "fast_dev_run", False))

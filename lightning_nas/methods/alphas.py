@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_nas._lightning import MisconfigurationException, pl
+from lightning_nas.run_folder import is_trial
 from lightning_nas.seeding import make_generator
 from lightning_nas.spaces.decision_group import DecisionGroup
 
@@ -23,7 +24,7 @@ def initial_alphas(groups: Iterable[DecisionGroup], seed: int) -> dict[str, nn.P
 
 def check_warmup(trainer: pl.Trainer, epochs: int) -> None:
     """Raise a MisconfigurationException when a search ends before its alphas have moved."""
-    if 0 < (trainer.max_epochs or 0) <= epochs and not getattr(trainer, "fast_dev_run", 0):
+    if 0 < (trainer.max_epochs or 0) <= epochs and not is_trial(trainer):
         raise MisconfigurationException(
             f"Expected more epochs than the {epochs} `warmup_epochs`, in which alphas do not move, but got "
             f"Trainer(max_epochs={trainer.max_epochs})"

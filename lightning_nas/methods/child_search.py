@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,10 @@ from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.child_runner import ChildRunner
 from lightning_nas.methods.epoch_metrics import EpochMetrics
 from lightning_nas.methods.ledger import is_hopeless
-from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable, describe
+from lightning_nas.methods.optimizers import OptimizerCallable, SchedulerCallable, describe_recipe
 from lightning_nas.methods.processes import gather, on_cpu
 from lightning_nas.methods.whole_data import check_whole_data
-from lightning_nas.run_folder import run_folder
+from lightning_nas.run_folder import is_trial, run_folder
 from lightning_nas.seeding import derive_seed, fixed_seed, make_generator
 from lightning_nas.spaces.base import SearchSpace
 from lightning_nas.spaces.inputs import as_inputs
@@ -34,7 +34,6 @@ from lightning_nas.strategies.base import Strategy
 from lightning_nas.strategies.proposal import Proposal
 from lightning_nas.tasks.base import Task
 
-NOT_COMPARED = ("max_children", "max_jobs", "folder")  # settings on which no child depends
 FAILURES = 5  # children at the start that may all fail before the search gives up
 
 
@@ -85,6 +84,7 @@ class ChildSearchModule(SearchModule):
     """
 
     trains_own_child = True  # data modules give every process all data
+    limits: ClassVar[tuple[str, ...]] = ("max_children", "folder")  # settings on which no child depends
 
     def __init__(
         self,
@@ -178,20 +178,19 @@ class ChildSearchModule(SearchModule):
         if self._before_trial is not None:
             state, self.ledger, self.examples_seen = self._before_trial
             self.strategy.load_state_dict(state)
-        trial = getattr(self.trainer, "fast_dev_run", False)
         before = (self.strategy.state_dict(), list(self.ledger), self.examples_seen.clone())
-        self._before_trial = before if trial else None
+        self._before_trial = before if is_trial(self.trainer) else None
 
     def _own_file(self) -> Path | None:
-        if getattr(self.trainer, "fast_dev_run", False):  # what a trial run has trained is not to be known later
+        if is_trial(self.trainer):  # what a trial run has trained is not to be known later
             return None
         return Path(self.folder or run_folder(self.trainer)).absolute() / "children.csv"
 
     def _digest(self) -> str:
-        settings = {name: value for name, value in self.hparams.items() if name not in NOT_COMPARED}
+        settings = {name: value for name, value in self.hparams.items() if name not in self.limits}
         names = [type(self.strategy).__name__, self.space.name, type(self.task).__name__]
         limits = [self.trainer.limit_train_batches, self.trainer.limit_val_batches]
-        return digest(names, limits, settings, describe(self.optimizer, self.scheduler))
+        return digest(names, limits, settings, describe_recipe(self.optimizer, self.scheduler))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Begin the next children if none is under way, and seed torch for this batch; ``-1`` skips the epoch."""
@@ -320,12 +319,12 @@ class ChildSearchModule(SearchModule):
     def _end_epoch(self, child: Child, summary: dict[str, float]) -> None:
         child.end_epoch(summary, *self.task.objective)
         if child.epoch == self.epochs_of(child.proposal):
-            self._runner.end("finished", self.find(child))
+            self._runner.end("finished", self.finish_child(child))
         elif self.stop_hopeless and is_hopeless(child.curve, self.ledger):
             self._runner.end("stopped", {})
 
-    def find(self, child: Child) -> dict[str, Any]:
-        """Return what a child has found in its training besides its score, as plain JSON data: nothing."""
+    def finish_child(self, child: Child) -> dict[str, Any]:
+        """Do what is left to do with a trained child; return what it has found besides its score, as JSON data."""
         return {}
 
     def end_round(self, records: list[ChildRecord]) -> None:

@@ -13,7 +13,7 @@ OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 
-def describe(optimizer: OptimizerCallable, scheduler: SchedulerCallable | None) -> list[Any]:
+def describe_recipe(optimizer: OptimizerCallable, scheduler: SchedulerCallable | None) -> list[Any]:
     """Return what is made: names of classes, and their settings, to tell one recipe from another."""
     described: list[Any] = []
     with suppress(Exception):  # what makes them may need the real parameters

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from lightning_nas.architecture import Architecture
-from lightning_nas.checks import check_choice, check_fraction
+from lightning_nas.checks import check_at_least, check_choice, check_fraction
 from lightning_nas.methods.child import Child
 from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.child_search import ChildSearchModule
@@ -89,6 +89,7 @@ class PetridishModule(ChildSearchModule):
     """
 
     strategy: PetridishStrategy
+    limits = (*ChildSearchModule.limits, "max_jobs")
 
     def __init__(
         self,
@@ -136,8 +137,7 @@ class PetridishModule(ChildSearchModule):
             raise ValueError("Expected `input_shape`, to count multiply-adds, but got none; give it, or cost='params'")
         check_fraction("drop_path", drop_path, zero_allowed=True)
         for name, value in {"l1": l1, "threshold": threshold}.items():
-            if not value >= 0:
-                raise ValueError(f"Expected `{name}` to be at least 0 but got {value}.")
+            check_at_least(name, value, 0)
         _check_options(options, child_epochs)
         # not setdefault: a config gives None for what it leaves out
         options["optimizer"] = options.get("optimizer") or partial(SGD, lr=0.025, momentum=0.9, weight_decay=1e-4)
@@ -220,7 +220,7 @@ class PetridishModule(ChildSearchModule):
             set_drop_path(child.network, self.drop_path * child.epoch / self.epochs_of(child.proposal))
         return skipped
 
-    def find(self, child: Child) -> dict[str, Any]:
+    def finish_child(self, child: Child) -> dict[str, Any]:
         """Write the weights of a job; return what a hallucination has selected."""
         self._weights.write(child.proposal.number, child.network)
         if child.lasso is None:

@@ -86,8 +86,7 @@ def select_terms(alpha: Tensor, terms: int = 3, threshold: float = 0.0) -> tuple
         (1, 3, 6)
     """
     check_at_least("terms", terms, 1)
-    if not threshold >= 0:
-        raise ValueError(f"Expected `threshold` to be at least 0 but got {threshold}.")
+    check_at_least("threshold", threshold, 0)
     if not torch.isfinite(alpha).all():
         raise ValueError("Expected finite alphas but got NaN or infinity; the training has diverged")
     sizes = alpha.detach().abs().tolist()

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from lightning_nas.checks import check_choice
+from lightning_nas.checks import check_at_least, check_choice
 from lightning_nas.hull import Point, within_band
 
 ParentChoice = Literal["walk", "archai", "greedy", "random"]
@@ -38,8 +38,7 @@ class HullPool:
     """
 
     def __init__(self, eps: float = 0.025, choice: ParentChoice = "walk") -> None:
-        if not eps >= 0:
-            raise ValueError(f"Expected `eps` to be at least 0 but got {eps}.")
+        check_at_least("eps", eps, 0)
         check_choice("choice", choice, get_args(ParentChoice))
         self.eps = eps
         self.choice = choice

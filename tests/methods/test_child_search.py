@@ -33,7 +33,7 @@ from lightning_nas.methods import (
 )
 from lightning_nas.methods.child_record import ChildRecord
 from lightning_nas.methods.ledger import read_children
-from lightning_nas.methods.optimizers import describe
+from lightning_nas.methods.optimizers import describe_recipe
 from lightning_nas.seeding import derive_seed, fixed_seed
 from lightning_nas.spaces.nasbench201 import NasBench201Space
 from lightning_nas.spaces.nasnet import NasnetSpace
@@ -523,7 +523,7 @@ def test_another_recipe_is_another_search(tmp_path: Path) -> None:
         with pytest.raises(MisconfigurationException, match="other settings"):
             search(module(**other), tmp_path)
     search(module(optimizer=partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4)), tmp_path)
-    assert describe(lambda parameters: SGD([list(parameters)[1]]), None) == []
+    assert describe_recipe(lambda parameters: SGD([list(parameters)[1]]), None) == []
 
 
 def test_an_epoch_that_is_cut_short_does_not_count(tmp_path: Path) -> None:

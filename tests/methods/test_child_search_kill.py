@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -60,7 +60,7 @@ class Save(pl.callbacks.Checkpoint):
         trainer.save_checkpoint(Path(trainer.default_root_dir, "last.ckpt"))
 
 
-def run(folder: Path, callbacks: list[pl.Callback], *, resume: bool = False, devices: int = 1) -> None:
+def run(folder: Path, callbacks: Iterable[pl.Callback], *, resume: bool = False, devices: int = 1) -> None:
     strategy = EvolutionStrategy(Counting(folder / "built"), population=2, sample=2)
     scale = {"channels": 4, "cells": 1, "in_channels": 1}
     module = ChildSearchModule(strategy, scale=scale, epochs_per_child=EPOCHS, max_children=CHILDREN)
@@ -70,7 +70,7 @@ def run(folder: Path, callbacks: list[pl.Callback], *, resume: bool = False, dev
         max_epochs=50,
         strategy="auto" if devices == 1 else "ddp_fork",
         default_root_dir=folder,
-        callbacks=callbacks,
+        callbacks=list(callbacks),
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -79,7 +79,7 @@ def run(folder: Path, callbacks: list[pl.Callback], *, resume: bool = False, dev
     trainer.fit(module, datamodule=data, ckpt_path=folder / "last.ckpt" if resume else None)
 
 
-def killed(folder: Path, callbacks: list[pl.Callback], **options: Any) -> None:
+def killed(folder: Path, callbacks: Iterable[pl.Callback] = (), run: Callable[..., None] = run, **options: Any) -> None:
     process = get_context("fork").Process(target=run, args=(folder, callbacks), kwargs=options)
     process.start()
     process.join(60)

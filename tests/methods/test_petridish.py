@@ -154,10 +154,10 @@ def test_no_table_no_weights_of_failed_jobs(tmp_path: Path) -> None:
     """A hallucination whose last step has spoilt its alphas has failed only after its weights were written."""
 
     class Spoilt(PetridishModule):
-        def find(self, child: Child) -> dict[str, Any]:
+        def finish_child(self, child: Child) -> dict[str, Any]:
             if child.lasso is not None:
                 nn.init.constant_(child.network.alphas[0], math.nan)  # type: ignore[index]
-            return super().find(child)
+            return super().finish_child(child)
 
     module = tiny(kind=Spoilt)
     with pytest.warns(UserWarning, match=r"Expected up to 5 jobs but the search has ended after 2: .* jobs \[1\]"):
@@ -277,10 +277,10 @@ def test_a_hallucination_that_selects_nothing_has_no_child(tmp_path: Path) -> No
 
 def test_collapsed_alphas_are_warned_of(tmp_path: Path) -> None:
     class Collapsing(PetridishModule):
-        def find(self, child: Child) -> dict[str, Any]:
+        def finish_child(self, child: Child) -> dict[str, Any]:
             for alpha in getattr(child.network, "alphas", ()):
                 nn.init.constant_(alpha, 1e-4)  # of 1/6
-            return super().find(child)
+            return super().finish_child(child)
 
     module = tiny(kind=Collapsing, l1=0.125, max_jobs=3)
     message = r"The alphas of job 1 have all shrunk to less than a thousandth .* smaller `l1` than 0\.125, more epochs"

@@ -6,9 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,10 @@ from torch.optim import SGD
 from lightning_nas._lightning import MisconfigurationException, pl
 from lightning_nas.methods import PetridishModule
 from lightning_nas.methods.child_record import ChildRecord
-from lightning_nas.methods.ledger import read_children
 from lightning_nas.strategies.proposal import Proposal
 from tests.methods.test_child_search import Images
+from tests.methods.test_child_search_kill import killed as killed_while
+from tests.methods.test_child_search_kill import outcome
 
 OPERATIONS = "operations=identity,max_pool_3x3,avg_pool_3x3"
 SPACES = [f"petridish?cells=1&{OPERATIONS}", f"petridish?cells=2&{OPERATIONS}"]
@@ -129,15 +128,7 @@ def run(
     trainer.fit(module, datamodule=Images(), ckpt_path=ckpt_path)
 
 
-def killed(folder: Path, callbacks: Iterable[pl.Callback] = (), **options: Any) -> None:
-    process = get_context("fork").Process(target=run, args=(folder, callbacks), kwargs=options)
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-
-
-def outcome(folder: Path) -> list[ChildRecord]:
-    return [replace(record, seconds=0.0) for record in read_children(folder / "children.csv")]
+killed = partial(killed_while, run=run)
 
 
 def built(folder: Path) -> list[int]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.methods.test_petridish_kill import SPACES, Moment, Save, assert_alike, built, outcome, run, state, weights
+from tests.methods.test_child_search_kill import outcome
+from tests.methods.test_petridish_kill import SPACES, Moment, Save, assert_alike, built, run, state, weights
 
 TWO: dict[str, Any] = {"seeds": SPACES, "jobs": 8, "hallucination_epochs": 1}
 

@@ -62,9 +62,9 @@ class Watched(PetridishModule):
         self.before[proposal.number] = copy.deepcopy(child.network)
         return child
 
-    def find(self, child: Child) -> dict[str, Any]:
+    def finish_child(self, child: Child) -> dict[str, Any]:
         self.after[child.proposal.number] = copy.deepcopy(child.network)
-        return super().find(child)
+        return super().finish_child(child)
 
 
 def watched(mode: Mode, **options: Any) -> Watched:
